@@ -1,0 +1,276 @@
+"""The chat's wire format: every frame a client may send, every event the server may answer.
+
+Client frames are one JSON object each. Server frames are ``{"events": [...]}``: all that is there, as one frame.
+Source: architecture, section 6.
+"""
+
+from datetime import datetime
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+
+from platform_site.errors import PlatformError
+
+MESSAGE_CHARACTERS = 8_000
+
+State = Literal["agent", "waiting", "human", "closed"]
+Outcome = Literal["done", "stopped", "interrupted", "failed", "incomplete"]
+
+
+class BadFrame(PlatformError):
+    """The client sent something that is not one of our frames."""
+
+    code, status = "bad_frame", 400
+
+
+class _Frame(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Cursor(_Frame):
+    """How far a client has followed a running turn: ``n`` is the last event it has seen of that attempt."""
+
+    turn: UUID
+    attempt: int = Field(ge=1)
+    n: int = Field(ge=0)
+
+
+class Hello(_Frame):
+    """First frame of a socket. The hosted page brings a one-use ticket, the widget its visitor token."""
+
+    type: Literal["hello"]
+    ticket: str = Field(default="", max_length=200)
+    token: str = Field(default="", max_length=400)
+    conversation: UUID | None = None  # none: the visitor's open conversation, or a new one
+    seq: int = Field(default=0, ge=0)  # the last durable event the client has
+    turn: Cursor | None = None
+
+
+class Message(_Frame):
+    """What the end user says. The same ``id`` sent twice is one message."""
+
+    type: Literal["message"]
+    id: UUID
+    text: str = Field(min_length=1)  # its length is checked by the verb, so that the answer can name the limit
+
+
+class Stop(_Frame):
+    type: Literal["stop"]
+    turn: UUID
+
+
+class Typing(_Frame):
+    type: Literal["typing"]
+    on: bool
+
+
+class Read(_Frame):
+    type: Literal["read"]
+    seq: int = Field(ge=0)
+
+
+class Feedback(_Frame):
+    """A thumb on an answer: 1 up, -1 down, 0 taken back."""
+
+    type: Literal["feedback"]
+    message: UUID
+    value: Literal[-1, 0, 1]
+
+
+class RequestHuman(_Frame):
+    type: Literal["request_human"]
+
+
+class History(_Frame):
+    """Ask for up to ``limit`` messages older than ``before``."""
+
+    type: Literal["history"]
+    before: int = Field(ge=1)
+    limit: int = Field(default=50, ge=1, le=50)
+
+
+Frame = Annotated[
+    Hello | Message | Stop | Typing | Read | Feedback | RequestHuman | History, Field(discriminator="type")
+]
+_frames = TypeAdapter(Frame)
+
+
+def parse_frame(text: str | bytes) -> Frame:
+    """The frame in ``text`` (JSON). Raises BadFrame, whose text names the field but never repeats the content."""
+    try:
+        return _frames.validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_input=False, include_url=False)[0]
+        where = ".".join(str(part) for part in first["loc"]) or "frame"
+        raise BadFrame(f"{where}: {first['msg']}") from None
+
+
+class _Event(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Citation(_Event):
+    """One passage an answer leans on; ``n`` is the number of its chip."""
+
+    n: int
+    document: UUID
+    title: str
+    page: int | None
+    heading: str = ""
+    passage: str
+    updated_at: datetime
+
+
+class StoredMessage(_Event):
+    """A message as the database holds it."""
+
+    id: UUID
+    seq: int
+    role: Literal["user", "agent", "staff", "system"]
+    author: str = ""  # the name shown
+    text: str
+    created_at: datetime
+    outcome: Outcome | None = None  # of an agent's answer
+    citations: list[Citation] = []
+    feedback: Literal[-1, 0, 1] = 0
+    client_id: UUID | None = None  # of an end user's message
+    turn: UUID | None = None
+
+
+class AgentFacts(_Event):
+    name: str
+    demo: bool  # answered by the offline demo model: the page must say so
+    keyword_search: bool = False  # no embedding provider: knowledge is searched by words only
+
+
+class Ready(_Event):
+    """Answer to hello: where the conversation stands. ``turn`` is the cursor of an open turn, if any."""
+
+    type: Literal["ready"] = "ready"
+    conversation: UUID
+    seq: int
+    state: State
+    agent: AgentFacts
+    turn: Cursor | None = None
+
+
+class Accepted(_Event):
+    """The end user's message is in the database."""
+
+    type: Literal["accepted"] = "accepted"
+    seq: int
+    id: UUID  # the client's id
+    message: UUID
+    turn: UUID | None  # none: nobody answers by machine (a person has the conversation)
+    created_at: datetime
+
+
+class TurnStarted(_Event):
+    type: Literal["turn.started"] = "turn.started"
+    seq: int
+    turn: UUID
+    attempt: int
+
+
+class Delta(_Event):
+    type: Literal["delta"] = "delta"
+    turn: UUID
+    attempt: int
+    n: int
+    text: str
+
+
+class ToolStarted(_Event):
+    type: Literal["tool.started"] = "tool.started"
+    turn: UUID
+    attempt: int
+    n: int
+    name: str
+    label: str  # what the end user reads, e.g. "Looking up opening hours"
+
+
+class ToolFinished(_Event):
+    type: Literal["tool.finished"] = "tool.finished"
+    turn: UUID
+    attempt: int
+    n: int
+    name: str
+    ok: bool
+
+
+class Citations(_Event):
+    type: Literal["citations"] = "citations"
+    turn: UUID
+    attempt: int
+    n: int
+    items: list[Citation]
+
+
+class TurnFinished(_Event):
+    """The answer is stored; ``message`` is the truth and replaces what was streamed."""
+
+    type: Literal["turn.finished"] = "turn.finished"
+    seq: int
+    turn: UUID
+    attempt: int
+    outcome: Outcome
+    message: StoredMessage | None  # none: nothing was worth storing (failed before the first word)
+
+
+class MessageEvent(_Event):
+    """A message of staff or system, or one the client missed while it was away."""
+
+    type: Literal["message"] = "message"
+    seq: int
+    message: StoredMessage
+
+
+class StateEvent(_Event):
+    type: Literal["state"] = "state"
+    seq: int
+    state: State
+
+
+class TypingEvent(_Event):
+    type: Literal["typing"] = "typing"
+    on: bool
+    author: str = ""
+
+
+class Limited(_Event):
+    """The tenant's or visitor's allowance is used up."""
+
+    type: Literal["limited"] = "limited"
+    what: str
+    until: datetime | None
+    text: str
+
+
+class HistoryEvent(_Event):
+    """Older messages, oldest first; ``more`` says whether there are still older ones."""
+
+    type: Literal["history"] = "history"
+    messages: list[StoredMessage]
+    more: bool
+
+
+class Error(_Event):
+    type: Literal["error"] = "error"
+    code: str
+    text: str
+    id: UUID | None = None  # the client's message the error is about
+    retry_after: float | None = None  # seconds
+
+
+Event = Annotated[
+    Ready | Accepted | TurnStarted | Delta | ToolStarted | ToolFinished | Citations | TurnFinished | MessageEvent
+    | StateEvent | TypingEvent | Limited | HistoryEvent | Error,
+    Field(discriminator="type"),
+]  # fmt: skip
+EVENTS = TypeAdapter(list[Event])
+
+
+def server_frame(events: list) -> str:
+    """The JSON text of one server frame."""
+    return '{"events":' + EVENTS.dump_json(events).decode() + "}"
