@@ -1,0 +1,187 @@
+"""`bin/test`: style, system checks and tests, against services of their own that end with the run."""
+
+import contextlib
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from platform_site.local import environment, services
+from platform_site.local import folder as files
+from platform_site.local.errors import LocalError
+from platform_site.local.processes import ROOT, kill_leftovers, marked_environment
+from platform_site.local.progress import Steps, say
+
+MODES = ("unit", "full", "faults")
+SLOTS = 8  # runs at a time on one checkout
+CHROMIUM = ["chromium", "fonts-liberation"]  # Debian's names; without fonts, pages are empty boxes
+
+
+def main(arguments: list[str]) -> int:
+    """Run everything, or what the arguments narrow it to; the exit status."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    mode, rest = (arguments[0], arguments[1:]) if arguments and arguments[0] in MODES else ("", arguments)
+    began = time.monotonic()
+    try:
+        with _own_folder() as folder:
+            status = _run(folder, mode, rest)
+    except LocalError as error:
+        sys.stderr.write(f"bin/test: {error}\n")
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    say(f"bin/test {'passed' if status == 0 else 'FAILED'} after {time.monotonic() - began:.0f} s.")
+    return status
+
+
+def _run(folder: Path, mode: str, rest: list[str]) -> int:
+    everything = not rest and mode in ("", "full")
+    steps = Steps(7 if everything else 3, done=1)
+    with steps.step("Checking style") as step:
+        _tool("ruff", "check", ".")
+        _tool("ruff", "format", "--check", ".")
+        step.text = "Style is right"
+    selection = _selection(mode, rest)
+    if everything:
+        with steps.step("Looking for Chromium") as step:
+            step.text = _chromium(folder)
+    if not shutil.which("chromium"):
+        selection += ["-m", "not browser", "--ignore=tests/browser"]
+    try:
+        with steps.step("Starting the services") as step:
+            variables = _environment(folder) | services.start_all(folder, durable=False)
+            step.text = "PostgreSQL, Valkey and vector service started"
+        if everything:
+            _django_checks(steps, variables)
+            say(f"[{steps.total}/{steps.total}] Tests")
+        if mode == "full":
+            variables["ATRIUM_TEST_FULL"] = "1"
+        return _foreground([sys.executable, "-m", "pytest", *selection, *rest], variables)
+    finally:
+        services.stop_all(folder)
+        kill_leftovers(folder)
+
+
+def _selection(mode: str, rest: list[str]) -> list[str]:
+    """What pytest looks at. Benchmarks (tests/load) run only when named."""
+    if mode == "faults":
+        return ["tests/faults"]
+    if any(word.startswith("tests") for word in rest):
+        return []
+    if mode == "unit":
+        folders = ("isolation", "browser", "faults", "load")
+        return ["-m", "not browser and not mass", *[f"--ignore=tests/{name}" for name in folders]]
+    return ["--ignore=tests/load"]
+
+
+def _django_checks(steps: Steps, variables: dict[str, str]) -> None:
+    with steps.step("Running Django's checks") as step:
+        _tool(sys.executable, "manage.py", "check", environment=variables)
+        step.text = "Django's checks pass"
+    with steps.step("Looking for missing migrations") as step:
+        _tool(sys.executable, "manage.py", "makemigrations", "--check", "--dry-run", environment=variables)
+        step.text = "No migration is missing"
+
+
+def _environment(folder: Path) -> dict[str, str]:
+    """Nothing of the person's own Atrium reaches the tests: no key, no service, no data."""
+    marked = marked_environment(folder)
+    ours = {name.strip() for name in _documented_variables()}
+    return {name: value for name, value in marked.items() if name not in ours or name == "DATA_DIR"} | (
+        environment.new_secrets()
+    )
+
+
+def _documented_variables() -> Iterator[str]:
+    for line in (ROOT / ".env.example").read_text().splitlines():
+        name, separator, _ = line.removeprefix("#").partition("=")
+        if separator:
+            yield name
+
+
+def _tool(*command: str, environment: dict[str, str] | None = None) -> None:
+    """Run one check. Raises LocalError with its output when it fails."""
+    program = command if command[0] == sys.executable else (sys.executable, "-m", *command)
+    done = subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise LocalError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
+def _chromium(folder: Path) -> str:
+    """Install Debian's Chromium where it is missing; what to say about it.
+
+    Raises  LocalError  it cannot be had, and CI=true forbids to skip the browser tests
+    """
+    if shutil.which("chromium"):
+        return "Chromium is there"
+    if os.geteuid() or not shutil.which("apt-get"):
+        return _without_chromium("only root can install it, with apt")
+    quiet = ["-qq", "-o", "Dpkg::Use-Pty=0"]
+    install = ["install", "-y", "--no-install-recommends", *CHROMIUM]
+    log = folder / "logs" / "apt.log"
+    files.make_private(log.parent)
+    with log.open("w") as output:
+        for arguments in (["update"], install):
+            subprocess.run(
+                ["apt-get", *quiet, *arguments],
+                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                check=False,
+            )
+    return "Chromium installed" if shutil.which("chromium") else _without_chromium(f"see {log}")
+
+
+def _without_chromium(reason: str) -> str:
+    if os.environ.get("CI") == "true":
+        raise LocalError(f"Chromium is missing and cannot be installed: {reason}.")
+    return f"!!! BROWSER TESTS ARE SKIPPED: no Chromium ({reason}) !!!"
+
+
+def _foreground(command: list[str], variables: dict[str, str]) -> int:
+    """Run in the terminal; the terminal's Ctrl-C reaches it as well, and it may finish its report."""
+    child = subprocess.Popen(command, cwd=ROOT, env=variables)
+    try:
+        return child.wait()
+    except KeyboardInterrupt:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.send_signal(signal.SIGINT)
+            child.wait(20)
+        child.kill()
+        raise
+
+
+@contextmanager
+def _own_folder() -> Iterator[Path]:
+    """An empty folder of `.atrium`, locked for this run; what a killed run left in it is ended and deleted."""
+    with contextlib.ExitStack() as held:
+        folder = _first_free(held)
+        _clear(folder)
+        yield folder
+
+
+def _first_free(held: contextlib.ExitStack) -> Path:
+    for number in range(1, SLOTS + 1):
+        folder = ROOT / ".atrium" / ("test" if number == 1 else f"test{number}")
+        with contextlib.suppress(BlockingIOError):
+            held.enter_context(files.locked(folder / "lock", wait=False))
+            return folder
+    raise LocalError(f"{SLOTS} runs are under way already.")
+
+
+def _clear(folder: Path) -> None:
+    services.stop_all(folder)
+    kill_leftovers(folder)
+    for entry in folder.iterdir():
+        if entry.name != "lock":
+            shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
