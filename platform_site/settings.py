@@ -1,10 +1,9 @@
 """Django's settings. What differs between installs comes from the environment (platform_site/env.py)."""
 
 import dj_email_url
-from psycopg.conninfo import conninfo_to_dict
-from psycopg_pool import ConnectionPool
 
 from platform_site import env as environment
+from platform_site import postgres
 
 env = environment.load()
 BASE_DIR = environment.ROOT
@@ -46,7 +45,7 @@ SHARED_APPS = [
     "platform_site",
     "django_tenants",
     *_framework,
-    "platform_site.admin_site.AdminConfig",
+    "platform_site.admin_config.AdminConfig",
     "django.contrib.messages",
     "whitenoise.runserver_nostatic",
     "django.contrib.staticfiles",
@@ -100,51 +99,15 @@ TEMPLATES = [
 ]
 
 # --- databases (notes in docs/decisions/0002)
-POOL_SIZE = env.database_pool_size
-
-
-def _discard(connection):
-    """A connection goes back into the pool with nothing of its last user on it."""
-    connection.execute("discard all")
-
-
-def _database(url: str, search_path: str, *, pooled: bool = True) -> dict:
-    parts = conninfo_to_dict(url) if url else {}
-    options = {
-        "options": f"-c search_path={search_path} -c TimeZone=UTC -c lock_timeout=5s",
-        "connect_timeout": 2,
-    }
-    if pooled:
-        options["pool"] = {
-            "min_size": 0,
-            "max_size": POOL_SIZE,
-            "num_workers": 1,
-            "timeout": 2,
-            "max_lifetime": 600,
-            "reset": _discard,
-            "check": ConnectionPool.check_connection,
-        }
-    return {
-        "ENGINE": "tenants.backend",
-        "NAME": parts.get("dbname", ""),
-        "USER": parts.get("user", ""),
-        "PASSWORD": parts.get("password", ""),
-        "HOST": parts.get("host", ""),
-        "PORT": parts.get("port", ""),
-        "OPTIONS": options,
-        "CONN_MAX_AGE": 0,
-        "DISABLE_SERVER_SIDE_CURSORS": False,
-    }
-
-
 DATABASES = {
-    "default": _database(env.database_url, "public"),
-    "platform": _database(env.database_platform_url, "public"),
-    "provision": _database(env.database_provision_url, "pg_catalog", pooled=False),
+    "default": postgres.database(env.database_url, "public", pool_size=env.database_pool_size),
+    "platform": postgres.database(env.database_platform_url, "public", pool_size=env.database_pool_size),
+    "provision": postgres.database(env.database_provision_url, "pg_catalog", pooled=False),
 }
 if env.database_owner_url:
-    DATABASES["owner"] = _database(env.database_owner_url, "public", pooled=False)
+    DATABASES["owner"] = postgres.database(env.database_owner_url, "public", pooled=False)
 DATABASE_URL = env.database_url
+POOL_SIZE = env.database_pool_size
 
 # --- Redis protocol, cache, channels, queue
 REDIS_URL = env.redis_url
@@ -180,10 +143,9 @@ QDRANT_API_KEY = env.qdrant_api_key
 
 # --- sign-in, sessions
 SESSION_ENGINE = "tenants.sessions"
-STAFF_COOKIE = "__Host-staff_session" if SECURE else "staff_session"
-OPERATOR_COOKIE = "__Host-operator_session" if SECURE else "operator_session"
+# All cookies are for one host only, so operators, staff of each tenant and visitors never share one.
+SESSION_COOKIE_NAME = "__Host-session" if SECURE else "session"
 VISITOR_COOKIE = "__Host-visitor" if SECURE else "visitor"
-SESSION_COOKIE_NAME = STAFF_COOKIE
 SESSION_COOKIE_AGE = 12 * 3600
 SESSION_COOKIE_SECURE = SECURE
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -198,7 +160,12 @@ SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE and env.
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 TRUSTED_PROXIES = env.trusted_proxies
-SILENCED_SYSTEM_CHECKS = ["security.W005", "security.W008", "security.W021"]
+SILENCED_SYSTEM_CHECKS = [
+    "auth.W004",  # e-mail addresses are unique without case, by a constraint
+    "security.W005",  # HSTS is not for a tenant's other subdomains
+    "security.W008",  # the proxy in front redirects to https
+    "security.W021",
+]
 
 AUTHENTICATION_BACKENDS = ["tenants.accounts.backends.RoleBackend"]
 AUTH_PASSWORD_VALIDATORS = [
@@ -233,7 +200,7 @@ STORAGES = {
 }
 if env.s3_bucket:
     STORAGES["default"] = {
-        "BACKEND": "tenants.storage.TenantS3Storage",
+        "BACKEND": "tenants.storage_s3.TenantS3Storage",
         "OPTIONS": {
             "bucket_name": env.s3_bucket,
             "endpoint_url": env.s3_endpoint_url or None,

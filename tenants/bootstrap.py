@@ -89,8 +89,6 @@ def _grant(connection, database: str, install: str) -> None:
         sql.SQL("grant create on database {} to {provision}"),
     ]
     for statement in statements:
-        connection.execute(
-            statement.format(sql.Identifier(database), everyone=everyone, provision=names["provision"])
-        )
+        connection.execute(statement.format(sql.Identifier(database), everyone=everyone, provision=names["provision"]))
     connection.execute(sql.SQL("grant usage on schema public to {}").format(everyone))
-    connection.execute(sql.SQL("revoke create on schema public from public"))
+    connection.execute(sql.SQL("revoke all on schema public from public"))

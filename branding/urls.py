@@ -1,0 +1,5 @@
+"""The app's doors, collected by platform_site/urls_tenant.py."""
+
+portal_urls: list = []
+api_urls: list = []
+theme_urls: list = []

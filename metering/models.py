@@ -1,0 +1,92 @@
+"""What tenants may use, and the ledger of what they used."""
+
+from django.db import models
+
+from tenants.ids import uuid7
+from tenants.models import Tenant, TenantManager, TenantOwned
+
+
+class Plan(models.Model):
+    """A tier's allowances. Operators edit them; a change holds from the next reservation."""
+
+    readable_by_all = True
+
+    code = models.SlugField(max_length=20, unique=True)
+    name = models.CharField(max_length=40)
+    tokens_per_hour = models.PositiveBigIntegerField()
+    tokens_per_month = models.PositiveBigIntegerField()
+    sessions = models.PositiveIntegerField("concurrent sessions")
+    ingest_concurrency = models.PositiveSmallIntegerField("documents read at once", default=2)
+    storage_bytes = models.PositiveBigIntegerField(default=1024**3)
+
+    def __str__(self):
+        return self.name
+
+
+class Subscription(TenantOwned):
+    """Which plan a tenant is on."""
+
+    grants = "select"
+
+    plan = models.ForeignKey(Plan, models.PROTECT, related_name="subscriptions")
+    since = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint("tenant", name="subscription_once")]
+
+    def __str__(self):
+        return str(self.plan)
+
+
+class PriceRule(models.Model):
+    """What a model costs from a day on. Where no rule fits, litellm's price list counts."""
+
+    readable_by_all = True
+
+    model = models.CharField(max_length=100)
+    valid_from = models.DateField()
+    input_per_million = models.DecimalField(max_digits=12, decimal_places=6, help_text="US dollars")
+    output_per_million = models.DecimalField(max_digits=12, decimal_places=6, help_text="US dollars")
+
+    class Meta:
+        constraints = [models.UniqueConstraint("model", "valid_from", name="price_once_a_day")]
+
+    def __str__(self):
+        return f"{self.model} from {self.valid_from}"
+
+
+class UsageRecord(models.Model):
+    """One line of the ledger: append only, one per event id, partitioned by month of ``occurred_at``."""
+
+    tenant_owned = True
+    grants = "select, insert"
+
+    class Certainty(models.TextChoices):
+        EXACT = "exact", "As the provider reported"
+        ESTIMATED = "estimated", "Estimated"
+
+    event_id = models.UUIDField(default=uuid7)
+    occurred_at = models.DateTimeField()
+    pk = models.CompositePrimaryKey("event_id", "occurred_at")
+    tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
+    kind = models.CharField(max_length=20)  # model, embedding
+    provider = models.CharField(max_length=40)
+    model = models.CharField(max_length=100)
+    region = models.CharField(max_length=40, blank=True)
+    input_tokens = models.PositiveBigIntegerField()
+    output_tokens = models.PositiveBigIntegerField()
+    cached_tokens = models.PositiveBigIntegerField(default=0)
+    certainty = models.CharField(max_length=10, choices=Certainty)
+    cost = models.DecimalField(max_digits=14, decimal_places=8, help_text="US dollars")
+    agent_id = models.UUIDField(null=True, blank=True)
+    turn_id = models.UUIDField(null=True, blank=True)
+    attempt = models.PositiveIntegerField(default=1)
+    recorded_at = models.DateTimeField(auto_now_add=True)
+
+    objects = TenantManager()
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "-occurred_at"], name="metering_usagerecord_tenant")]
+
+    def __str__(self):
+        return f"{self.model}: {self.input_tokens} in, {self.output_tokens} out"

@@ -1,0 +1,31 @@
+"""The Celery application: what the worker and the clock run."""
+
+import os
+
+from celery import Celery
+from celery.signals import setup_logging, worker_process_init
+from django.conf import settings
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
+
+app = Celery("platform_site")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+
+
+@setup_logging.connect
+def _log_as_the_web_does(**kwargs):
+    """Celery would set up its own format otherwise."""
+    from logging.config import dictConfig
+
+    dictConfig(settings.LOGGING)
+
+
+@worker_process_init.connect
+def _close_inherited_pools(**kwargs):
+    """A forked child must not use its parent's sockets."""
+    from django.db import connections
+
+    for connection in connections.all(initialized_only=True):
+        connection.connection = None
+        connection.close_pool()

@@ -1,0 +1,22 @@
+"""What the web process does before it takes traffic and before it ends."""
+
+import asyncio
+import logging
+
+from agents import llm, turns
+
+logger = logging.getLogger(__name__)
+
+
+async def lifespan(scope, receive, send):
+    """ASGI lifespan: load the model library first (it takes seconds), let running turns finish last."""
+    while True:
+        message = await receive()
+        if message["type"] == "lifespan.startup":
+            await asyncio.to_thread(llm.warm)
+            await turns.begin()
+            await send({"type": "lifespan.startup.complete"})
+        elif message["type"] == "lifespan.shutdown":
+            await turns.drain()
+            await send({"type": "lifespan.shutdown.complete"})
+            return

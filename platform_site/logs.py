@@ -1,0 +1,32 @@
+"""JSON log records that say for whom they are. Message texts never go into a log."""
+
+import logging
+from contextvars import ContextVar
+
+from pythonjsonlogger.json import JsonFormatter as BaseFormatter
+
+from tenants.context import current_or_none, is_platform
+
+request_id: ContextVar[str] = ContextVar("request_id", default="")
+
+
+class ContextFilter(logging.Filter):
+    """Adds tenant_id and request_id to every record."""
+
+    def filter(self, record):
+        ref = current_or_none()
+        record.tenant_id = ref.id if ref else ("platform" if is_platform() else None)
+        record.request_id = request_id.get() or None
+        return True
+
+
+class JsonFormatter(BaseFormatter):
+    """One JSON object a line: time, level, logger, message, tenant_id, request_id, and what the caller added."""
+
+    def __init__(self):
+        super().__init__(
+            "{asctime}{levelname}{name}{message}",
+            style="{",
+            rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
+            datefmt="%Y-%m-%dT%H:%M:%S%z",
+        )

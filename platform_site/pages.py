@@ -1,0 +1,48 @@
+"""What every HTML page needs: the brand of its host, the navigation its reader may use, and error pages."""
+
+from django.shortcuts import render
+
+from branding import brands
+from platform_site.logs import request_id
+
+
+def page_frame(request) -> dict:
+    """Context of every template: ``brand`` of the tenant (or the platform's own look), ``nav`` for its staff."""
+    tenant = getattr(request, "tenant", None)
+    if tenant is None:
+        return {"brand": brands.PLATFORM, "on_platform": getattr(request, "on_platform", False)}
+    user = getattr(request, "user", None)
+    return {"brand": brands.current(), "nav": _navigation(request, user) if user else []}
+
+
+NAVIGATION = [  # heading, name, label, icon, right
+    ("", "overview", "Overview", "home", "portal.view"),
+    ("Build", "agents", "Agents", "bot", "agents.view"),
+    ("Build", "documents", "Knowledge", "book", "knowledge.view"),
+    ("Organisation", "branding", "Branding", "brush", "branding.view"),
+    ("Organisation", "team", "Team", "team", "team.view"),
+    ("Organisation", "keys", "Developers", "key", "keys.edit"),
+    ("Organisation", "usage", "Usage and plan", "gauge", "usage.view"),
+]
+
+
+def _navigation(request, user) -> list[dict]:
+    here = request.resolver_match.url_name if request.resolver_match else ""
+    may = getattr(user, "may", lambda right: False)
+    return [
+        {"heading": heading, "name": f"portal:{name}", "label": label, "icon": icon, "current": name == here}
+        for heading, name, label, icon, right in NAVIGATION
+        if may(right)
+    ]
+
+
+def not_found(request, exception=None):
+    """404: the same for what is not there and what is not yours; without a brand where no host is known."""
+    template = "errors/tenant_404.html" if getattr(request, "tenant", None) else "errors/404.html"
+    return render(request, template, status=404)
+
+
+def failed(request):
+    """500 with a reference number that stands in the log."""
+    template = "errors/tenant_500.html" if getattr(request, "tenant", None) else "errors/500.html"
+    return render(request, template, {"reference": request_id.get()}, status=500)

@@ -1,0 +1,79 @@
+"""API keys: made, shown once, checked, revoked.
+
+A key reads ``atr_<tenant id>_<prefix>_<secret>``: it carries its tenant, and must be used on that tenant's host.
+"""
+
+import hashlib
+import hmac
+import secrets
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from django.utils import timezone
+
+from platform_site.errors import BadInput, PlatformError
+from tenants.accounts.models import ApiKey
+from tenants.context import current
+
+SCOPES = {
+    "conversations:write": "start conversations and send messages",
+    "documents:read": "list knowledge documents",
+    "documents:write": "add and remove knowledge documents",
+    "branding:read": "read the brand",
+    "usage:read": "read usage",
+}
+LAST_USED_EVERY = timedelta(minutes=1)
+
+
+class BadKey(PlatformError):
+    """The key is unknown, expired, revoked, or for another host: one answer for all."""
+
+    code, status, text = "bad_key", 401, "This API key is not valid here."
+
+
+@dataclass(frozen=True)
+class Caller:
+    """A program that showed a valid key; stands where a user would."""
+
+    key_id: str
+    name: str
+    scopes: frozenset[str]
+    is_authenticated: bool = True
+
+
+def create(*, name: str, scopes: list[str], by: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
+    """``(row, the whole key)``; the key cannot be read again. Raises BadInput for an unknown scope."""
+    unknown = set(scopes) - set(SCOPES)
+    if unknown or not scopes:
+        raise BadInput("Choose at least one scope of: " + ", ".join(SCOPES) + ".")
+    prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    row = ApiKey.objects.create(
+        name=name, prefix=prefix, secret_hash=_hashed(secret), scopes=sorted(scopes), created_by=by,
+        expires_at=expires_at,
+    )  # fmt: skip
+    return row, f"atr_{current().id}_{prefix}_{secret}"
+
+
+def check(key: str) -> Caller:
+    """Whose key this is. Raises BadKey unless it is alive and of the current tenant."""
+    parts = key.split("_", 3)
+    if len(parts) != 4 or parts[0] != "atr" or parts[1] != str(current().id):
+        raise BadKey
+    row = ApiKey.objects.filter(prefix=parts[2], revoked_at=None).first()
+    now = timezone.now()
+    if row is None or not hmac.compare_digest(row.secret_hash, _hashed(parts[3])):
+        raise BadKey
+    if row.expires_at and row.expires_at <= now:
+        raise BadKey
+    if row.last_used_at is None or now - row.last_used_at > LAST_USED_EVERY:
+        ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
+    return Caller(key_id=str(row.pk), name=row.name, scopes=frozenset(row.scopes))
+
+
+def revoke(key_id: str) -> None:
+    """From now on the key is refused; a revoked key stays revoked."""
+    ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now())
+
+
+def _hashed(secret: str) -> str:
+    return hashlib.sha256(secret.encode()).hexdigest()

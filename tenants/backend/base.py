@@ -1,0 +1,198 @@
+"""A connection that keeps no tenant of its own: whenever it is about to run SQL it becomes what the context says.
+
+django-tenants pushes the tenant onto the connection; with work of several tenants interleaved on one thread that read
+the wrong tenant in most queries. So role, search path and the setting that row security reads are derived from
+tenants.context, in one statement, and forgotten whenever the server may have reverted them.
+
+alias       who may use it                        role              search_path   app.tenant_id
+default     any work; none sees no tenant's rows  login             public        the tenant's id, or empty
+platform    platform work only                    login             public        empty
+provision   platform work, or pinned              login, or pinned  pg_catalog    empty
+owner       migrations of the control plane       login             public        empty
+other       the tenant placed there, or pinned    the tenant's      its schema    the tenant's id
+"""
+
+import re
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
+from django.utils.asyncio import async_unsafe
+from django_tenants.postgresql_backend import base
+
+from tenants.context import TenantRef, current_or_none, is_platform
+from tenants.errors import NoTenantContext, TenantMismatch
+
+CONTROL_ALIASES = frozenset({"default", "platform", "owner"})
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+BIND_CONTROL = "select set_config('app.tenant_id', %s, false)"
+BIND_DATA = (
+    "select set_config('role', %s, false), set_config('search_path', %s, false), set_config('app.tenant_id', %s, false)"
+)
+# Counts of statements that serve the walls rather than the caller; benchmarks report them apart.
+statements = {"bind": 0}
+
+
+class Binding(NamedTuple):
+    """What a connection must be before it runs SQL."""
+
+    role: str
+    path: str
+    tenant: str
+
+
+class _Obedient:
+    """A cursor may outlive the context it was made in: look again before each statement."""
+
+    def _execute(self, sql, params, *ignored):
+        self.db.obey()
+        return super()._execute(sql, params, *ignored)
+
+    def _executemany(self, sql, param_list, *ignored):
+        self.db.obey()
+        return super()._executemany(sql, param_list, *ignored)
+
+
+class ObedientCursor(_Obedient, CursorWrapper):
+    """The ordinary cursor."""
+
+
+class ObedientDebugCursor(_Obedient, CursorDebugWrapper):
+    """The cursor that also records its queries."""
+
+
+class DatabaseWrapper(base.DatabaseWrapper):
+    """One thread's connection under one alias."""
+
+    def __init__(self, *args, **kwargs):
+        self._pinned: Binding | None = None
+        self._bound: tuple | None = None
+        self._transaction_of: Binding | None = None
+        super().__init__(*args, **kwargs)
+
+    # --- what the context wants
+
+    def _wanted(self) -> Binding:
+        if self._pinned:
+            return self._pinned
+        ref = current_or_none()
+        if self.alias in CONTROL_ALIASES:
+            return self._wanted_of_control(ref)
+        if self.alias == "provision":
+            self._only_platform()
+            return Binding("none", "pg_catalog", "")
+        return self._wanted_of_data(ref)
+
+    def _wanted_of_control(self, ref: TenantRef | None) -> Binding:
+        if self.alias == "platform":
+            self._only_platform()
+        return Binding("none", "public", str(ref.id) if ref and self.alias == "default" else "")
+
+    def _wanted_of_data(self, ref: TenantRef | None) -> Binding:
+        if ref is None:
+            raise NoTenantContext(f"the data plane ({self.alias}) was asked for outside any tenant")
+        if ref.alias != self.alias:
+            raise TenantMismatch(f"tenant {ref.id} lives in {ref.alias}, not in {self.alias}")
+        return Binding(ref.role, ref.schema, str(ref.id))
+
+    def _only_platform(self) -> None:
+        if not is_platform():
+            raise NoTenantContext(f"the alias {self.alias} is for platform work: enter acting_for_platform")
+
+    # --- obeying it
+
+    def obey(self) -> None:
+        """Make the open connection what the context wants. Raises NoTenantContext or TenantMismatch."""
+        wanted = self._wanted()
+        self._guard_transaction(wanted)
+        # PostgreSQL 18 reports search_path by itself, so a reset behind our back shows without a round trip
+        if self._bound == (self.connection, wanted) and (
+            self.connection.info.parameter_status("search_path") in (wanted.path, None)
+        ):
+            return
+        if not NAME.fullmatch(wanted.path) or not NAME.fullmatch(wanted.role):
+            raise TenantMismatch("a schema or role name is not one of ours")
+        statements["bind"] += 1
+        if self.alias in CONTROL_ALIASES:
+            self.connection.execute(BIND_CONTROL, [wanted.tenant])
+        else:
+            self.connection.execute(BIND_DATA, wanted)
+        self._bound = (self.connection, wanted)
+
+    def _guard_transaction(self, wanted: Binding) -> None:
+        """One transaction belongs to one tenant."""
+        if not self.in_atomic_block:
+            self._transaction_of = None
+        elif self._transaction_of is None:
+            self._transaction_of = wanted
+        elif self._transaction_of != wanted:
+            raise TenantMismatch("a transaction begun for one tenant was used for another")
+
+    @contextmanager
+    def pinned(self, schema: str, role: str = "none"):
+        """Provisioning and migrations only: this connection works in ``schema`` whatever the context says."""
+        if current_or_none() is not None:
+            raise TenantMismatch("a tenant's work cannot pin a connection")
+        self._pinned, before = Binding(role, schema, ""), self._pinned
+        try:
+            yield self
+        finally:
+            self._pinned = before
+
+    def _cursor(self, name=None):
+        # asked before connecting, so that a refused caller costs no connection
+        self._guard_transaction(self._wanted())
+        self.ensure_connection()
+        with self.wrap_database_errors:
+            self.obey()
+        return super()._cursor(name)
+
+    def make_cursor(self, cursor):
+        return ObedientCursor(cursor, self)
+
+    def make_debug_cursor(self, cursor):
+        return ObedientDebugCursor(cursor, self)
+
+    # --- what the server may have reverted is forgotten
+
+    def close(self):
+        self._bound = None
+        super().close()
+
+    @async_unsafe
+    def rollback(self):
+        self._bound = None
+        super().rollback()
+
+    @async_unsafe
+    def savepoint_rollback(self, sid):
+        try:
+            super().savepoint_rollback(sid)
+        finally:
+            self._bound = None
+
+    # --- django-tenants' own ways of saying the tenant
+
+    @property
+    def schema_name(self) -> str:
+        """The schema this connection works in; django-tenants and Django's introspection read it."""
+        if self._pinned:
+            return self._pinned.path
+        if self.alias in CONTROL_ALIASES:
+            return "public"
+        ref = current_or_none()
+        return ref.schema if ref else "pg_catalog"
+
+    @schema_name.setter
+    def schema_name(self, value):
+        """django-tenants assigns it; the context decides."""
+
+    def set_schema_to_public(self):
+        """Called by django-tenants on every new connection: nothing to do, the context decides."""
+
+    def set_tenant(self, tenant, include_public=True):
+        """Refused: tenants.context alone says for whom work is done."""
+        raise TypeError("use tenants.context.acting_for(tenant)")
+
+    def _handle_search_path(self, cursor=None):
+        """django-tenants sets its search path here; obey() has done it."""

@@ -1,0 +1,91 @@
+"""Finds tenants by host or id, before any context exists. Kept in the process for some seconds."""
+
+import time
+from dataclasses import dataclass
+
+import idna
+from django.conf import settings
+
+from tenants.context import TenantRef
+from tenants.models import Domain, Tenant
+
+CACHE_SECONDS = 5
+MOST_ENTRIES = 10_000
+
+
+@dataclass(frozen=True)
+class Platform:
+    """The operators' own host."""
+
+
+PLATFORM = Platform()
+Found = TenantRef | Platform | None
+# Each entry is what a host or id leads to, not anything that belongs to a tenant
+_cache: dict[str | int, tuple[float, Found]] = {}
+
+
+def normalised(host: str) -> str:
+    """A Host header as a domain name: lower case, IDNA, no port, no trailing dot; "" when it is none."""
+    name = host.strip().lower()
+    name = name.rsplit(":", 1)[0] if name.rsplit(":", 1)[-1].isdigit() else name
+    name = name.removesuffix(".")
+    if not name or len(name) > 253 or name.startswith("["):
+        return ""
+    try:
+        return idna.encode(name, uts46=True).decode() if not name.isascii() else name
+    except idna.IDNAError:
+        return ""
+
+
+def cached_host(host: str) -> tuple[bool, Found]:
+    """``(True, what it leads to)`` when this process knows the host already; costs no query."""
+    kept = _cache.get(normalised(host))
+    return (True, kept[1]) if kept and kept[0] > time.monotonic() else (False, None)
+
+
+def by_host(host: str) -> Found:
+    """The tenant of a verified domain, the platform, or None. There is no fallback."""
+    name = normalised(host)
+    if name == settings.PLATFORM_HOST:
+        return PLATFORM
+    known, found = cached_host(name)
+    return found if known else _keep(name, _tenant_of_domain(name))
+
+
+def by_id(tenant_id: int) -> TenantRef | None:
+    """The tenant with this id, or None."""
+    kept = _cache.get(tenant_id)
+    if kept and kept[0] > time.monotonic():
+        return kept[1]
+    tenant = Tenant.objects.select_related("database").filter(pk=tenant_id).first()
+    return _keep(tenant_id, tenant.ref() if tenant else None)
+
+
+def all_active() -> list[TenantRef]:
+    """Every tenant whose schema is ready, by id."""
+    ready = Tenant.objects.select_related("database").exclude(state=Tenant.State.PROVISIONING)
+    return [tenant.ref() for tenant in ready.order_by("pk")]
+
+
+def forget() -> None:
+    """Drop what this process remembers, after a tenant or domain has changed here."""
+    _cache.clear()
+
+
+def _tenant_of_domain(name: str) -> TenantRef | None:
+    if not name:
+        return None
+    domain = (
+        Domain.objects.select_related("tenant__database")
+        .filter(domain=name, verified_at__isnull=False)
+        .exclude(tenant__state=Tenant.State.PROVISIONING)
+        .first()
+    )
+    return domain.tenant.ref() if domain else None
+
+
+def _keep(key: str | int, found: Found) -> Found:
+    if len(_cache) >= MOST_ENTRIES:
+        _cache.clear()
+    _cache[key] = (time.monotonic() + CACHE_SECONDS, found)
+    return found

@@ -1,0 +1,45 @@
+"""Makes a tenant that can be used at once."""
+
+import json
+
+from django.core.management.base import BaseCommand, CommandError
+
+from platform_site.errors import PlatformError
+from tenants import names, provisioning
+from tenants.accounts import invitations
+from tenants.context import acting_for
+
+
+class Command(BaseCommand):
+    help = "Create a tenant: schema, address, agent, and an invitation for its owner."
+
+    def add_arguments(self, parser):
+        parser.add_argument("name")
+        parser.add_argument("--vertical", required=True, choices=["healthcare", "real_estate", "it_support"])
+        parser.add_argument("--plan", required=True, help="free, pro or enterprise")
+        parser.add_argument("--slug", default="", help="its part of the address; made from the name by default")
+        parser.add_argument("--owner-email", default="", help="who is invited; owner@<address> by default")
+        parser.add_argument("--time-zone", default="UTC")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args, name, vertical, plan, slug, owner_email, time_zone, **options):
+        try:
+            tenant = provisioning.create(
+                name=name, slug=slug, vertical=vertical, plan=plan, time_zone=time_zone, by="manage.py create_tenant"
+            )
+        except PlatformError as error:
+            raise CommandError(str(error)) from None
+        host = names.host_for(tenant.slug)
+        with acting_for(tenant):
+            link = invitations.invite(email=owner_email or f"owner@{host}", role="owner", by="the platform")
+        result = {
+            "tenant": tenant.name,
+            "url": f"{names.address(host)}/",
+            "chat_url": f"{names.address(host)}/chat/",
+            "invitation": link,
+        }
+        if options["json"]:
+            self.stdout.write(json.dumps(result))
+            return
+        self.stdout.write(f"{tenant.name} is ready.\n  Portal      {result['url']}\n  Chat        {result['chat_url']}")
+        self.stdout.write(f"  Invitation  {link}  (also sent by mail; valid for 7 days)")

@@ -1,0 +1,24 @@
+"""Brings the databases up to this release."""
+
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.db import connections
+
+from tenants import fleet, rowsecurity, schema_template
+from tenants.context import acting_for_platform
+from tenants.models import Database
+
+
+class Command(BaseCommand):
+    help = "Migrate the control plane and all tenants, apply grants and row security. Safe to repeat."
+
+    def handle(self, *args, **options):
+        if "owner" not in connections:
+            raise CommandError("DATABASE_OWNER_URL is not set: only the owner may change the control plane.")
+        with acting_for_platform("deploy"):
+            call_command("migrate", database="owner", interactive=False, verbosity=0)
+            rowsecurity.apply(connections["owner"])
+            Database.objects.get_or_create(name="shared_1", defaults={"url_variable": "DATABASE_URL"})
+            schema_template.ensure()
+            count = fleet.migrate_all()
+        self.stdout.write(f"Control plane is current; {count} tenants were migrated.")

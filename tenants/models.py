@@ -1,0 +1,173 @@
+"""Who the tenants are and where their data lives: the control plane's directory."""
+
+from django.conf import settings
+from django.db import models
+from django.db.models import F, Q
+from django.db.models.functions import Lower
+from django_tenants.models import DomainMixin, TenantMixin
+
+from tenants import databases
+from tenants.context import TenantRef, current, current_or_none, is_platform
+from tenants.ids import uuid7
+
+
+class UUIDModel(models.Model):
+    """A row whose id is a version 7 UUID."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+
+    class Meta:
+        abstract = True
+
+
+def _tenant_of_context() -> int | None:
+    ref = current_or_none()
+    return ref.id if ref else None
+
+
+class TenantManager(models.Manager):
+    """Only the current tenant's rows; all rows in platform work; NoTenantContext otherwise."""
+
+    def get_queryset(self):
+        queryset = super().get_queryset()
+        return queryset if is_platform() else queryset.filter(tenant_id=current().id)
+
+
+class TenantOwned(UUIDModel):
+    """A control-plane row of one tenant. Row security in Postgres holds what this manager promises.
+
+    grants  what the run-time role may do to its rows; `manage.py deploy` applies it
+    """
+
+    tenant_owned = True
+    grants = "select, insert, update, delete"
+
+    tenant = models.ForeignKey("tenants.Tenant", models.CASCADE, related_name="+", default=_tenant_of_context)
+
+    objects = TenantManager()
+
+    class Meta:
+        abstract = True
+
+
+class Database(models.Model):
+    """A place where tenants can live."""
+
+    readable_by_all = True
+
+    class Kind(models.TextChoices):
+        SHARED = "shared", "Shared by many tenants"
+        DEDICATED = "dedicated", "One tenant only"
+
+    class State(models.TextChoices):
+        OPEN = "open", "Takes new tenants"
+        FULL = "full", "Takes no new tenants"
+
+    name = models.SlugField(max_length=30, unique=True)
+    kind = models.CharField(max_length=10, choices=Kind, default=Kind.SHARED)
+    region = models.CharField(max_length=40, blank=True)
+    url_variable = models.CharField(
+        max_length=60, help_text="Environment variable that holds the address and login of this database"
+    )
+    epoch = models.PositiveIntegerField(default=1, help_text="Counts up when address or password change")
+    state = models.CharField(max_length=10, choices=State, default=State.OPEN)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def alias(self) -> str:
+        """Its Django alias in the present epoch."""
+        return f"{self.name}_v{self.epoch}"
+
+
+class Tenant(TenantMixin):
+    """A customer company."""
+
+    readable_by_all = True
+    auto_create_schema = False
+    auto_drop_schema = False
+
+    class State(models.TextChoices):
+        PROVISIONING = "provisioning", "Being set up"
+        ACTIVE = "active", "Active"
+        SUSPENDED = "suspended", "Suspended"
+
+    id = models.BigAutoField(primary_key=True)
+    name = models.CharField(max_length=100)
+    slug = models.SlugField(max_length=40, unique=True)
+    state = models.CharField(max_length=20, choices=State, default=State.PROVISIONING)
+    vertical = models.CharField(max_length=40, blank=True)
+    timezone = models.CharField(max_length=60, default="UTC")
+    database = models.ForeignKey(Database, models.PROTECT, related_name="tenants")
+    schema_level = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the migrations it has")
+    wrapped_key = models.BinaryField(help_text="The tenant's data key, wrapped by the installation's key")
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(Lower("name"), name="tenant_name_once")]
+
+    def __str__(self):
+        return self.name
+
+    @property
+    def role(self) -> str:
+        """Its database role. Roles belong to the whole cluster, so the name says installation and database too."""
+        return f"{settings.INSTALL}_d{self.database_id}_t_{self.pk}"
+
+    def ref(self) -> TenantRef:
+        """What the context holds of this tenant; its database's alias is made known to this process."""
+        return TenantRef(
+            id=self.pk,
+            slug=self.slug,
+            name=self.name,
+            schema=self.schema_name,
+            role=self.role,
+            alias=databases.ensure_alias(self.database),
+            epoch=self.database.epoch,
+            timezone=self.timezone,
+            state=self.state,
+            wrapped_key=bytes(self.wrapped_key),
+        )
+
+
+class Domain(DomainMixin):
+    """A host name that leads to a tenant, normalised: lower case, no port, no trailing dot."""
+
+    readable_by_all = True
+
+    verified_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(domain=Lower(F("domain"))), name="domain_is_lower_case"),
+        ]
+
+
+class SchemaTemplate(models.Model):
+    """The SQL that makes an empty tenant schema at one level of migrations."""
+
+    fingerprint = models.CharField(max_length=64, primary_key=True)
+    sql = models.TextField()
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    def __str__(self):
+        return self.fingerprint[:12]
+
+
+class AuditEvent(TenantOwned):
+    """Who did what to a tenant's configuration. Append only."""
+
+    grants = "select, insert"
+
+    at = models.DateTimeField(auto_now_add=True)
+    actor = models.CharField(max_length=254, help_text="E-mail of operator or staff, or the name of a job")
+    action = models.CharField(max_length=60)
+    details = models.JSONField(default=dict, blank=True)
+
+    class Meta:
+        indexes = [models.Index(fields=["tenant", "-at"])]
+
+    def __str__(self):
+        return f"{self.action} by {self.actor}"

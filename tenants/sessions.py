@@ -1,0 +1,47 @@
+"""Sessions in the schema of the context, stamped with the tenant they were made for.
+
+A cookie of one tenant is not found at another; were it found (equal keys), its stamp would not fit.
+"""
+
+from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
+from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
+
+from tenants.context import current, is_platform
+
+STAMP = "_for"
+
+
+def _stamp() -> str:
+    return "platform" if is_platform() else str(current().id)
+
+
+class SessionStore(DatabaseStore):
+    """Django's database session, refused where its stamp does not fit."""
+
+    def load(self):
+        return self._checked(super().load())
+
+    async def aload(self):
+        return self._checked(await super().aload())
+
+    def _checked(self, data: dict) -> dict:
+        if data and data.get(STAMP) != _stamp():
+            self._session_key = None
+            return {}
+        return data
+
+    def encode(self, session_dict):
+        return super().encode({**session_dict, STAMP: _stamp()})
+
+
+class SessionMiddleware(DjangoSessionMiddleware):
+    """Only where a host led to somebody: there is no session for an unknown host or a probe."""
+
+    def process_request(self, request):
+        if request.tenant or request.on_platform:
+            super().process_request(request)
+
+    def process_response(self, request, response):
+        if hasattr(request, "session"):
+            return super().process_response(request, response)
+        return response

@@ -1,0 +1,17 @@
+"""Files, each below its tenant's folder ``t/<id>/``; outside a tenant there are none."""
+
+from django.core.files.storage import FileSystemStorage
+from django.utils._os import safe_join
+
+from tenants.keys import storage_path
+
+
+class TenantFileStorage(FileSystemStorage):
+    """Files in a local folder."""
+
+    def path(self, name):
+        return safe_join(self.location, storage_path(str(name)))
+
+    def url(self, name):
+        """Refused: a stored file is only served by a view that knows who asks."""
+        raise ValueError("stored files have no public address")

@@ -1,0 +1,44 @@
+"""The two kinds of Celery task: one tenant's work, and the platform's.
+
+The tenant travels in the message header; the worker enters its context again, so a task's code never names one.
+"""
+
+import logging
+
+from celery import Task
+from celery.exceptions import Reject
+
+from tenants import directory
+from tenants.context import acting_for, acting_for_platform, current
+
+logger = logging.getLogger(__name__)
+HEADER = "atrium_tenant"
+
+
+class TenantTask(Task):
+    """Runs acting for the tenant in its header. A message without a known tenant is refused, not guessed."""
+
+    abstract = True
+
+    def apply_async(self, args=None, kwargs=None, **options):
+        headers = {**(options.pop("headers", None) or {}), HEADER: current().id}
+        return super().apply_async(args, kwargs, headers=headers, **options)
+
+    def __call__(self, *args, **kwargs):
+        tenant_id = self.request.get(HEADER)
+        ref = directory.by_id(tenant_id) if isinstance(tenant_id, int) else None
+        if ref is None:
+            logger.error("task without a known tenant", extra={"task": self.name})
+            raise Reject("no such tenant", requeue=False)
+        with acting_for(ref):
+            return super().__call__(*args, **kwargs)
+
+
+class PlatformTask(Task):
+    """Runs as platform work: relays, sweeps, roll-ups."""
+
+    abstract = True
+
+    def __call__(self, *args, **kwargs):
+        with acting_for_platform(f"task {self.name}"):
+            return super().__call__(*args, **kwargs)
