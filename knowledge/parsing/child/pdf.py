@@ -1,0 +1,174 @@
+"""PDF: headings known by their size, tables by their gaps. `lines` reads, this module understands."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from itertools import groupby
+from statistics import median
+
+import pypdfium2
+import pypdfium2.raw as raw
+
+from .items import Failure, block, head
+from .lines import Line, page_lines
+
+_MAX_PAGES = 5_000
+_MAX_HEADING, _HEADING_LINES = 150, 3
+_EDGE_LINES = 2  # where running headers and footers stand
+_BULLET = re.compile(r"([•◦▪‣●○■–*-]|\d{1,2}[.)]|[a-z]\))\s")
+_PROGRAM = re.compile(r"^Microsoft (Word|PowerPoint) - |\.(docx?|pptx?|indd|odt|rtf|tex|pdf)$", re.I)
+
+
+def read(data: bytes) -> Iterator[dict]:
+    """Blocks page by page."""
+    document = _open(data)
+    if len(document) > _MAX_PAGES:
+        raise Failure("too_large")
+    pages = [page_lines(document[number]) for number in range(len(document))]
+    if not any(pages):
+        raise Failure("scanned" if _shows_something(document) else "empty")
+    pages = _without_running_lines(pages)
+    levels = _Levels(line for lines in pages for line in lines)
+    blocks = [item for number, lines in enumerate(pages, 1) for item in _blocks(lines, number, levels)]
+    yield head(_title(document, blocks), len(pages))
+    yield from blocks
+
+
+def _open(data: bytes) -> pypdfium2.PdfDocument:
+    try:
+        return pypdfium2.PdfDocument(data)
+    except pypdfium2.PdfiumError as error:
+        if error.err_code == raw.FPDF_ERR_PASSWORD:
+            raise Failure("locked") from error
+        raise Failure("too_large" if error.err_code == raw.FPDF_ERR_UNKNOWN else "damaged") from error
+
+
+def _shows_something(document: pypdfium2.PdfDocument) -> bool:
+    first = (document[number] for number in range(min(len(document), 20)))
+    return any(next(page.get_objects(max_depth=2), None) is not None for page in first)
+
+
+def _without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
+    """Take out what most pages repeat at their top or bottom, whatever number it holds."""
+    if len(pages) < 3:
+        return pages
+    edges = [{_pattern(line) for line in _edge(lines)} for lines in pages]
+    seen = Counter(pattern for patterns in edges for pattern in patterns)
+    running = {pattern for pattern, times in seen.items() if times >= max(3, 0.6 * len(pages))}
+    return [_without(lines, running) for lines in pages]
+
+
+def _without(lines: list[Line], running: set[str]) -> list[Line]:
+    gone = {id(line) for line in _edge(lines) if _pattern(line) in running}
+    return [line for line in lines if id(line) not in gone]
+
+
+def _edge(lines: list[Line]) -> list[Line]:
+    down = sorted(lines, key=lambda line: -line.top)
+    return down[:_EDGE_LINES] + down[-_EDGE_LINES:]
+
+
+def _pattern(line: Line) -> str:
+    return re.sub(r"\d+", "#", line.text)
+
+
+class _Levels:
+    """Which lines are headings, and how high: by their size beside the body's, then by bold type."""
+
+    def __init__(self, lines: Iterable[Line]):
+        written: Counter[tuple[float, bool]] = Counter()
+        for line in lines:
+            written[line.size, line.bold] += len(line.text)
+        self.body, self.body_bold = max(written, key=written.get, default=(0.0, False))
+        larger = {size for size, _ in written if size >= self.body * 1.12}
+        self.sizes = sorted(larger, reverse=True)
+
+    def of(self, lines: list[Line]) -> int | None:
+        """The level of lines that belong together, None if they are no heading."""
+        text = " ".join(line.text for line in lines)
+        if len(lines) > _HEADING_LINES or len(text) > _MAX_HEADING or text.endswith((".", ",", ";")):
+            return None
+        if not re.search(r"[^\W\d_]{2}", text) or any(line.cells for line in lines):
+            return None
+        if lines[0].size in self.sizes:
+            return min(self.sizes.index(lines[0].size) + 1, 5)
+        if lines[0].bold and not self.body_bold and lines[0].size >= self.body * 0.95 and not text.endswith(":"):
+            return min(len(self.sizes) + 1, 6)
+        return None
+
+
+def _blocks(lines: list[Line], page: int, levels: _Levels) -> Iterator[dict]:
+    for group in _paragraphs(lines):
+        level = levels.of(group)
+        if level:
+            yield block(" ".join(line.text for line in group), "heading", page=page, level=level)
+            continue
+        for in_table, part in groupby(_tables(group), key=lambda line: bool(line.cells)):
+            rows = list(part)
+            if in_table and len(rows) > 1:
+                yield block("\n".join(" | ".join(line.cells) for line in rows), "table", page=page)
+            elif in_table:
+                yield block(" | ".join(rows[0].cells), page=page)
+            else:
+                yield block(_joined(rows), page=page)
+
+
+def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
+    """Lines that belong together: same type, no more than the usual distance apart."""
+    steps = [above.bottom - line.bottom for above, line in zip(lines, lines[1:], strict=False)]
+    usual = median([step / line.size for step, line in zip(steps, lines[1:], strict=False) if step > 0] or [1.2])
+    group: list[Line] = []
+    for line in lines:
+        if group and _begins(group, line, min(max(usual, 1.0), 1.8)):
+            yield group
+            group = []
+        group.append(line)
+    if group:
+        yield group
+
+
+def _begins(group: list[Line], line: Line, usual: float) -> bool:
+    """Whether a line opens a new paragraph."""
+    above = group[-1]
+    if (above.size, above.bold) != (line.size, line.bold) and not (above.cells or line.cells):
+        return True
+    step = above.bottom - line.bottom
+    if step < 0:  # the next column: a sentence may go on there
+        return above.text.endswith((".", ":", "!", "?")) or not line.text[:1].islower()
+    if line.cells and above.cells:
+        return step > 4 * line.size  # rows stand as far apart as they like
+    return step > 1.3 * usual * line.size
+
+
+def _tables(lines: list[Line]) -> list[Line]:
+    """The same lines, with a row's further lines put into its cells."""
+    result: list[Line] = []
+    for line in lines:
+        above = result[-1] if result else None
+        if above and above.cells and not line.cells and (column := above.column_at(line.left)):
+            above.cells[column] += f" {line.text}"
+        else:
+            result.append(line)
+    return result
+
+
+def _joined(lines: list[Line]) -> str:
+    """One paragraph of several lines. Short lines and list items stay apart."""
+    reach = max(line.right for line in lines)
+    text = lines[0].text
+    for above, line in zip(lines, lines[1:], strict=False):
+        if text.endswith(("-", "\xad")) and line.text[:1].islower():
+            text = text[:-1] + line.text
+        elif _BULLET.match(line.text) or above.right < above.left + 0.7 * (reach - above.left):
+            text += "\n" + line.text
+        else:
+            text += " " + line.text
+    return text
+
+
+def _title(document: pypdfium2.PdfDocument, blocks: list[dict]) -> str:
+    written = document.get_metadata_value("Title").strip()
+    if written and not _PROGRAM.search(written) and written.lower() != "untitled":
+        return written
+    headings = [item for item in blocks if item["kind"] == "heading" and item["page"] == 1]
+    return min(headings, key=lambda item: item["level"])["text"] if headings else ""
