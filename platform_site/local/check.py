@@ -41,11 +41,9 @@ def main(arguments: list[str]) -> int:
 
 def _run(folder: Path, mode: str, rest: list[str]) -> int:
     everything = not rest and mode in ("", "full")
-    steps = Steps(7 if everything else 3, done=1)
-    with steps.step("Checking style") as step:
-        _tool("ruff", "check", ".")
-        _tool("ruff", "format", "--check", ".")
-        step.text = "Style is right"
+    steps = Steps(7 if everything else 2 if rest else 3, done=1)
+    if not rest:
+        _check_style(steps)
     selection = _selection(mode, rest)
     if everything:
         with steps.step("Looking for Chromium") as step:
@@ -77,6 +75,13 @@ def _selection(mode: str, rest: list[str]) -> list[str]:
         folders = ("isolation", "browser", "faults", "load")
         return ["-m", "not browser and not mass", *[f"--ignore=tests/{name}" for name in folders]]
     return ["--ignore=tests/load"]
+
+
+def _check_style(steps: Steps) -> None:
+    with steps.step("Checking style") as step:
+        _tool("ruff", "check", ".")
+        _tool("ruff", "format", "--check", ".")
+        step.text = "Style is right"
 
 
 def _django_checks(steps: Steps, variables: dict[str, str]) -> None:

@@ -1,6 +1,6 @@
 # Sourced by bin/up and bin/test: makes .venv and keeps its packages as the requirements files say.
 
-fail() { echo "$(basename "$0"): $*" >&2; exit 1; }
+fail() { echo "bin/$(basename "$0"): $*" >&2; exit 1; }
 
 [ -n "${HOME:-}" ] || unset HOME   # an empty HOME would mean /
 
