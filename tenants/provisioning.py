@@ -27,13 +27,14 @@ def create(
     by    who ordered it, for the audit trail
     Raises  BadName, NameTaken  nothing was made
     """
+    options = registry.Options(vertical=vertical, plan=plan, owner_email=owner_email)
     with acting_for_platform(f"create tenant {name!r}"):
+        registry.check_options(options)
         tenant = _claim(names.checked_name(name), names.checked_slug(slug) if slug else names.slug_for(name), vertical)
         _make_schema(tenant)
         _add_host(tenant)
         Tenant.objects.filter(pk=tenant.pk).update(timezone=time_zone)
         tenant.refresh_from_db()
-        options = registry.Options(vertical=vertical, plan=plan, owner_email=owner_email)
         with acting_for(tenant) as ref:
             for provision in registry.provisioners().values():
                 provision(ref, options)

@@ -19,17 +19,28 @@ class Options:
 
 
 Provision = Callable[[TenantRef, Options], None]
+Check = Callable[[Options], None]
 _provisioners: dict[str, Provision] = {}
+_checks: list[Check] = []
 
 
-def register_provisioner(name: str, provision: Provision) -> None:
+def register_provisioner(name: str, provision: Provision, *, check: Check | None = None) -> None:
     """``provision(tenant, options)`` runs for each new tenant, acting for it, in the order of registration.
 
     It makes what one app needs (rows, a collection); called twice it changes nothing.
+    check  looks at the order before anything is made; raises BadInput
     """
     _provisioners[name] = provision
+    if check:
+        _checks.append(check)
 
 
 def provisioners() -> dict[str, Provision]:
     """By app name."""
     return dict(_provisioners)
+
+
+def check_options(options: Options) -> None:
+    """Let every app refuse what it cannot make. Raises BadInput. Platform work."""
+    for check in _checks:
+        check(options)

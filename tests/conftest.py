@@ -1,0 +1,152 @@
+"""Fixtures shared by all tests. Services are real; `bin/test` has started them and put their addresses into the environment.
+
+Two tenants stand in every isolation test: acme, and a stranger globex. Each test gets fresh ones, so nothing is reset.
+"""
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import count
+from pathlib import Path
+from uuid import uuid4
+
+import httpx
+import pytest
+from django.core.management import call_command
+from django.db import connections
+from django.test import Client
+
+from tenants import names, provisioning
+from tenants.accounts.models import User
+from tenants.context import TenantRef, acting_for
+from tests.processes import free_port, running
+
+ROOT = Path(__file__).resolve().parent.parent
+FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
+_numbers = count(1)
+
+
+def repeats(full: int) -> int:
+    """How often a mass test repeats: 1 % (at least 5 times) by default, all with `bin/test full`."""
+    return full if FULL else max(5, full // 100)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _database(django_db_blocker) -> Iterator[None]:
+    """The databases of this release. Tests commit for real, each in tenants of its own."""
+    with django_db_blocker.unblock():
+        call_command("deploy", stdout=open(os.devnull, "w"))
+        yield
+        for connection in connections.all(initialized_only=True):
+            connection.close()
+            connection.close_pool()
+
+
+@pytest.fixture(autouse=True)
+def _connections_go_back() -> Iterator[None]:
+    """What a test's own thread borrowed from the pools."""
+    yield
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+
+
+@pytest.fixture
+def make_tenant() -> Callable[..., TenantRef]:
+    """``make_tenant("acme", plan="pro")``: a new working tenant."""
+
+    def make(name: str = "acme", *, plan: str = "pro", vertical: str = "healthcare") -> TenantRef:
+        slug = f"{name}-{next(_numbers)}-{uuid4().hex[:6]}"
+        return provisioning.create(name=slug, slug=slug, vertical=vertical, plan=plan, by="a test").ref()
+
+    return make
+
+
+@pytest.fixture
+def acme(make_tenant) -> TenantRef:
+    """The tenant under test."""
+    return make_tenant("acme")
+
+
+@pytest.fixture
+def globex(make_tenant) -> TenantRef:
+    """The stranger."""
+    return make_tenant("globex")
+
+
+def host_of(tenant: TenantRef) -> str:
+    """The host name of a tenant in tests."""
+    return names.host_for(tenant.slug)
+
+
+@pytest.fixture
+def make_staff() -> Callable[..., User]:
+    """``make_staff(acme, role="owner")``: a member of staff with the password "correct horse battery"."""
+
+    def make(tenant: TenantRef, role: str = "owner", **fields) -> User:
+        email = fields.pop("email", f"{role}-{next(_numbers)}@{tenant.slug}.example")
+        with acting_for(tenant):
+            return User.objects.create_user(email, "correct horse battery", role=role, **fields)
+
+    return make
+
+
+@pytest.fixture
+def client_of() -> Callable[..., Client]:
+    """``client_of(acme, user)``: a browser on the tenant's host, signed in if a user is given."""
+
+    def make(tenant: TenantRef, user: User | None = None) -> Client:
+        client = Client(headers={"host": host_of(tenant)})
+        if user is not None:
+            with acting_for(tenant):
+                client.force_login(user, backend="tenants.accounts.backends.RoleBackend")
+        return client
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def worker() -> Iterator[None]:
+    """A real Celery worker and clock."""
+    folder = Path(os.environ["DATA_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "celery", "-A", "platform_site", "worker", "-Q", "default,ingest", "-c", "2",
+               "--beat", "--schedule", str(folder / "test-beat"), "--without-gossip", "--without-mingle"]  # fmt: skip
+    with running(command, log=folder / "test-worker.log"):
+        yield
+
+
+@pytest.fixture(scope="session")
+def server() -> Iterator[int]:
+    """A real web process; the port it listens on."""
+    with web_process() as port:
+        yield port
+
+
+@contextmanager
+def web_process(**environment: str) -> Iterator[int]:
+    """Start one web process and wait until it answers; environment adds to ours."""
+    port = free_port()
+    command = [sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(port),
+               "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
+               "--lifespan", "on", "--timeout-graceful-shutdown", "5"]  # fmt: skip
+    folder = Path(os.environ["DATA_DIR"])
+    folder.mkdir(parents=True, exist_ok=True)
+    with running(command, log=folder / f"test-web-{port}.log", PUBLIC_PORT=str(port), **environment):
+        until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=40)
+        yield port
+
+
+def until(true: Callable[[], object], *, seconds: float = 15) -> object:
+    """Ask until the answer is true; return it. Raises AssertionError when the time is over."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            if answer := true():
+                return answer
+        except httpx.TransportError:
+            pass
+        assert time.monotonic() < deadline, f"not true within {seconds} s"
+        time.sleep(0.05)
