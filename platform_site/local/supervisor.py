@@ -13,6 +13,7 @@ from platform_site.local.progress import say
 from platform_site.local.service import Service
 
 FIRST_PAUSE_SECONDS = 0.5
+HOPELESS_PAUSE_SECONDS = 2  # reached after two failures
 LONGEST_PAUSE_SECONDS = 30
 STEADY_SECONDS = 60  # after so long a run, the next end counts as the first
 
@@ -70,12 +71,19 @@ class Supervisor:
         self._records[service.name] = _Record(began=time.monotonic())
         service.start()
 
-    def watch(self) -> None:
-        """One round: start again what ended, waiting longer each time it ends soon."""
+    def watch(self, *, give_up: bool = False) -> None:
+        """One round: start again what ended, waiting longer each time it ends soon.
+
+        Raises  LocalError  with ``give_up``: one of them ended three times in a row
+        """
         now = time.monotonic()
         for service in self.services:
             record = self._records[service.name]
             if record.again_at is None and not service.running():
+                if give_up and record.pause >= HOPELESS_PAUSE_SECONDS:
+                    raise LocalError(
+                        f"{service.title} keeps ending. The end of {service.log}:\n{files.tail(service.log)}"
+                    )
                 self._ended(service, record, now)
             elif record.again_at is not None and now >= record.again_at:
                 self._start_again(service, record)

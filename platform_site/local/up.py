@@ -133,7 +133,7 @@ def _manage(folder: Path, command: str, *, while_: Supervisor | None = None) -> 
         try:
             while child.poll() is None:
                 if while_:
-                    while_.watch()
+                    while_.watch(give_up=True)
                 time.sleep(0.05)
         finally:
             child.kill()
@@ -147,7 +147,7 @@ def _manage(folder: Path, command: str, *, while_: Supervisor | None = None) -> 
 
 def _wait_until_ready(supervisor: Supervisor, port: int) -> None:
     def ready() -> bool:
-        supervisor.watch()
+        supervisor.watch(give_up=True)
         return get_status(port, "/readyz", host=f"localhost:{port}", timeout_seconds=5) == 200
 
     if not wait_until(ready, READY_SECONDS):
