@@ -1,5 +1,6 @@
 """Keeps the processes of one local Atrium running, and stops them in order."""
 
+import contextlib
 import signal
 import sys
 import time
@@ -113,11 +114,11 @@ class Supervisor:
         record.again_at, record.began = None, time.monotonic()
         try:
             service.start()
-        except LocalError as error:
+        except (LocalError, OSError) as error:  # a full disk, for one: it may pass
             self._log(str(error).splitlines()[0])
 
     def _log(self, text: str) -> None:
         line = f"{time.strftime('%H:%M:%S')} {text}"
         say(line)
-        with (self.folder / "logs" / "up.log").open("a") as log:
+        with contextlib.suppress(OSError), (self.folder / "logs" / "up.log").open("a") as log:
             log.write(f"{line}\n")
