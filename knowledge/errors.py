@@ -1,0 +1,9 @@
+"""What can go wrong with knowledge, for callers to act on."""
+
+from platform_site.errors import TemporaryFailure
+
+
+class VectorStoreDown(TemporaryFailure):
+    """The vector store does not answer, or not usefully. details: retry_after (seconds)"""
+
+    code, text = "vector_store_down", "The knowledge search does not answer right now."
