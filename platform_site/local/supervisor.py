@@ -42,6 +42,7 @@ def programs(folder: Path, *, port: int) -> list[Program]:
     web += ["--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
     web += ["--lifespan", "on", "--timeout-graceful-shutdown", "5"]
     worker = ["celery", "-A", "platform_site", "worker", "-Q", "default,ingest", "-c", "2"]
+    worker += ["--without-gossip", "--without-mingle"]  # one worker: nobody to agree with
     beat = ["celery", "-A", "platform_site", "beat", "-s", str(folder / "run" / "beat-schedule")]
     return [
         Program(folder, "worker", worker, grace_seconds=30),
