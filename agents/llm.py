@@ -1,0 +1,345 @@
+"""The one way to a language model. Only this module and agents.offline know litellm.
+
+litellm makes every request. The answers of OpenAI-compatible providers are read from the body by ourselves: that
+costs a tenth of the processor time, and shows whether an answer really ended. Every other provider, and a litellm
+whose insides have changed, goes through litellm's own iterator.
+"""
+
+import asyncio
+import importlib
+import json
+import logging
+import os
+import threading
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+from uuid import uuid4
+
+from django.conf import settings
+
+from agents import offline
+from agents.answer import Answer, EventSplitter, Finish, ToolCall, Usage, tokens_in
+from agents.errors import ModelRefused, ModelUnavailable
+from platform_site.errors import PlatformError
+
+__all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "estimate", "stream", "warm"]
+
+logger = logging.getLogger(__name__)
+
+OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
+DRAIN_SECONDS = 0.2
+RETRY_SECONDS = 5  # where a provider does not say when
+RETRY_SECONDS_MOST = 60
+_REFUSALS = {
+    400: "request",
+    401: "key",
+    402: "key",
+    403: "key",
+    404: "unknown_model",
+    413: "too_long",
+    422: "request",
+}
+_REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
+
+_importing = threading.Lock()
+_loaded = None  # litellm, and the class of its note-keepers
+
+
+@dataclass(frozen=True)
+class Request:
+    """One question to a model.
+
+    model     litellm's name, with provider: "openai/gpt-4o-mini", "offline/demo"
+    messages  and tools in OpenAI's format
+    api_key   none: the operator's, from the environment; but never when ``api_base`` is given, because our key
+              must not travel to a host that a tenant chose
+    user      an opaque id of the end user, for the provider's abuse checks
+    """
+
+    model: str
+    messages: list[dict]
+    tools: list[dict]
+    max_tokens: int
+    temperature: float | None
+    api_key: str | None
+    api_base: str | None
+    user: str
+
+    def __repr__(self) -> str:  # it may end in a log: no text, no key
+        return f"Request(model={self.model!r}, messages={len(self.messages)}, tools={len(self.tools)})"
+
+
+@dataclass(frozen=True)
+class Delta:
+    """The text that arrived with one read."""
+
+    text: str
+
+
+def warm() -> None:
+    """Import litellm, once per process; any thread may call it. Takes 4 s, so it belongs before the first traffic."""
+    global _loaded
+    with _importing:
+        _loaded = _loaded or _load()
+
+
+def _load():
+    # Without this, the import itself fetches a price list over the network.
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm
+    from litellm.litellm_core_utils.litellm_logging import Logging
+
+    litellm.telemetry = False
+    litellm.suppress_debug_info = True
+    litellm.disable_hf_tokenizer_download = True
+    litellm.custom_provider_map = [{"provider": offline.PROVIDER, "custom_handler": offline.handler()}]
+    litellm.utils.custom_llm_setup()
+    for name in ("LiteLLM", "LiteLLM Router", "LiteLLM Proxy"):  # they repeat a provider's words: perhaps a key
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
+    for name in ("httpx", "httpcore", "openai"):  # at lower levels they write addresses, perhaps with a key
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name in ("openai.resources.chat", "litellm._service_logger", "litellm.proxy._types"):
+        importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
+    litellm.encoding.encode("")
+    return litellm, _silent(Logging)
+
+
+def _silent(Logging):  # noqa: N803
+    """litellm's note-keeper, keeping no notes: saves 1 ms a call, and what is not noted cannot leak."""
+
+    class Silent(Logging):
+        def pre_call(self, *args, **kwargs):
+            pass
+
+        async def async_success_handler(self, *args, **kwargs):
+            pass
+
+        post_call = success_handler = failure_handler = response_cost_calculator = pre_call
+        async_failure_handler = dispatch_success_handlers = dispatch_failure_handlers = async_success_handler
+
+    return Silent
+
+
+async def close() -> None:
+    """Close the connections to providers that this process keeps open."""
+    if _loaded:
+        await _loaded[0].close_litellm_async_clients()
+
+
+async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | Finish]:
+    """Ask a model; yield the text as it comes, then the tool calls, then one Usage and one Finish.
+
+    A stream that breaks off after its first words, stalls or ends without its end marks is "incomplete": its tool
+    calls are withheld, its usage is estimated. Close the iterator to stop the model.
+
+    Raises  ModelUnavailable, ModelRefused; if the provider had accepted the request, after an estimated Usage
+    Limits  settings.MODEL_CONNECT_SECONDS, _FIRST_TOKEN_, _BETWEEN_TOKENS_, _TOTAL_SECONDS
+    """
+    answer, failure, deadlines = Answer(), None, _Deadlines()
+    response = await _open(request, deadlines)
+    raw = _raw_body(response)
+    texts = _read_body(raw, answer) if raw else _read_chunks(response, answer)
+    try:
+        while not answer.ended:
+            size = answer.size
+            text, failure = await _next(texts, deadlines, request)
+            if text is None:
+                break
+            if answer.size > size:
+                deadlines.renew()
+            if text:
+                yield Delta(text)
+        answer.broken = answer.broken or failure is not None
+        calls, finish = answer.result()
+        for call in calls:
+            yield call
+        yield answer.usage(_input_tokens(request))
+        if answer.broken and not answer.begun:  # nothing was shown yet, so trying again is safe
+            raise failure or ModelUnavailable(retry_after=RETRY_SECONDS)
+        yield finish
+        await _drain(texts)
+    finally:
+        await texts.aclose()
+        await (raw or response).aclose()
+
+
+class _Deadlines:
+    """Until when the next word must be there, on the loop's clock."""
+
+    def __init__(self):
+        now = asyncio.get_running_loop().time()
+        self.total = now + settings.MODEL_TOTAL_SECONDS
+        self.next = min(self.total, now + settings.MODEL_FIRST_TOKEN_SECONDS)
+
+    def renew(self) -> None:
+        now = asyncio.get_running_loop().time()
+        self.next = min(self.total, now + settings.MODEL_BETWEEN_TOKENS_SECONDS)
+
+
+async def _open(request: Request, deadlines: _Deadlines):
+    """litellm's stream for the request, once the provider has begun to answer."""
+    if _loaded is None:
+        await asyncio.to_thread(warm)
+    try:
+        async with asyncio.timeout_at(deadlines.next):
+            return await _loaded[0].acompletion(**_arguments(request))
+    except Exception as error:  # noqa: BLE001  litellm raises whatever a provider's library raises
+        failure = _failure(error, request)
+    raise failure  # outside of the block, so that the provider's words do not travel along as its context
+
+
+def _arguments(request: Request) -> dict:
+    """A closed list: no tenant's setting can add a header, a callback or a fallback."""
+    import httpx
+
+    _, silent = _loaded
+    seconds = settings.MODEL_TOTAL_SECONDS
+    arguments = {
+        "model": request.model,
+        "messages": request.messages,
+        "stream": True,
+        "stream_options": {"include_usage": True},
+        "max_tokens": request.max_tokens,
+        "user": request.user,
+        "timeout": httpx.Timeout(seconds, connect=settings.MODEL_CONNECT_SECONDS),
+        "max_retries": 0,
+        "drop_params": True,  # a model that knows no temperature still answers
+        "litellm_logging_obj": silent(
+            model=request.model,
+            messages=request.messages,
+            stream=True,
+            call_type="acompletion",
+            start_time=datetime.now(),  # noqa: DTZ005  litellm compares it with naive times
+            litellm_call_id=str(uuid4()),
+            function_id="",
+        ),
+    }
+    if request.tools:
+        # Without the mark, litellm looks for MCP servers among the tools, and imports a package that is not there.
+        arguments |= {"tools": request.tools, "_skip_mcp_handler": True}
+    if request.temperature is not None:
+        arguments["temperature"] = request.temperature
+    if request.api_base:
+        arguments["api_base"] = request.api_base
+    if request.api_base or request.api_key is not None:
+        arguments["api_key"] = request.api_key or "none"  # anything empty would make litellm take ours
+    return arguments
+
+
+def _raw_body(response):
+    """The HTTP response under litellm's stream, if it holds OpenAI's events and litellm still lets us at it."""
+    if response.custom_llm_provider not in OPENAI_SHAPED:
+        return None
+    raw = getattr(response.completion_stream, "response", None)
+    return raw if hasattr(raw, "aiter_bytes") else None
+
+
+async def _read_body(raw, answer: Answer) -> AsyncIterator[str]:
+    """The new text of each read: events that arrived together make one text."""
+    splitter = EventSplitter()
+    async for data in raw.aiter_bytes():
+        yield "".join(map(answer.take_event, splitter.feed(data)))
+
+
+async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:
+    """The new text of each chunk that litellm makes of a provider's answer."""
+    marks = _EndMarks()
+    if response.completion_stream is None:
+        await response.fetch_stream()
+    response.completion_stream = marks.watched(response.completion_stream)
+    async for chunk in response:
+        yield answer.take(chunk.model_dump(exclude_none=True))
+    answer.ended = marks.finished or marks.opaque
+    if not marks.opaque:
+        answer.reported = marks.usage and (answer.reported or marks.usage)
+
+
+class _EndMarks:
+    """What a provider itself said about the end.
+
+    litellm cannot be asked: for an answer that was cut off it reports "stop" and makes up the usage.
+
+    opaque  the provider's chunks are of a kind we cannot read, so we must believe litellm after all
+    """
+
+    def __init__(self):
+        self.finished = self.opaque = False
+        self.usage: dict | None = None
+
+    def watched(self, chunks):
+        """The same chunks; the marks are set as they pass."""
+        self.opaque = not hasattr(chunks, "__aiter__")
+        return chunks if self.opaque else self._watch(chunks)
+
+    async def _watch(self, chunks):
+        async for chunk in chunks:
+            part = chunk if isinstance(chunk, dict) else chunk.model_dump() if hasattr(chunk, "choices") else None
+            if part is None:
+                self.opaque = True
+            else:
+                ends = [choice.get("finish_reason") for choice in part.get("choices") or ()]
+                self.finished |= any(ends) or bool(part.get("is_finished"))
+                self.usage = part.get("usage") or self.usage
+            yield chunk
+
+
+async def _next(texts: AsyncIterator[str], deadlines: _Deadlines, request: Request):
+    """The next text, or None at the end; and what went wrong, if anything did."""
+    try:
+        async with asyncio.timeout_at(deadlines.next):
+            return await anext(texts, None), None
+    except Exception as error:  # noqa: BLE001  as in _open
+        return None, _failure(error, request)
+
+
+async def _drain(texts: AsyncIterator[str]) -> None:
+    """Read the last bytes of a finished answer, so that its connection can serve the next one."""
+    with suppress(Exception):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            async for _ in texts:
+                pass
+
+
+def _failure(error: Exception, request: Request) -> PlatformError:
+    """Our error for a foreign one: its kind and status count, its text never leaves this function."""
+    status, kind = getattr(error, "status_code", None), type(error).__name__
+    logger.warning("model call failed", extra={"model": request.model, "kind": kind, "status": status})
+    if reason := _REFUSALS_BY_NAME.get(kind) or _REFUSALS.get(status):
+        return ModelRefused(reason=reason)
+    headers = getattr(error, "litellm_response_headers", None) or {}
+    return ModelUnavailable(retry_after=_seconds(headers.get("retry-after")))
+
+
+def _seconds(retry_after: str | None) -> int:
+    wanted = int(retry_after) if (retry_after or "").isdecimal() else RETRY_SECONDS
+    return max(1, min(wanted, RETRY_SECONDS_MOST))
+
+
+def _input_tokens(request: Request) -> int:
+    size = len(json.dumps(request.messages, ensure_ascii=False).encode("utf-8", "replace"))
+    return tokens_in(size + len(json.dumps(request.tools)))
+
+
+def estimate(request: Request, text: str = "") -> Usage:
+    """Usage of a request that was stopped, or is yet to be made, after ``text`` was received."""
+    return Usage(_input_tokens(request), tokens_in(len(text.encode("utf-8", "replace"))), 0, "estimated")
+
+
+def cost(model: str, usage: Usage) -> Decimal:
+    """List price in US dollars from litellm's own price map; 0 for a model that is not in it, and the demo model.
+
+    Ignores surcharges for long prompts. Needs ``warm()``; without it, the first call takes 4 s.
+    """
+    if model == offline.OFFLINE_MODEL:
+        return Decimal(0)
+    warm()
+    prices = _loaded[0].model_cost
+    price = prices.get(model) or prices.get(model.partition("/")[2]) or {}
+    per_input = Decimal(str(price.get("input_cost_per_token") or 0))
+    per_cached = Decimal(str(price.get("cache_read_input_token_cost") or per_input))
+    per_output = Decimal(str(price.get("output_cost_per_token") or 0))
+    fresh = usage.input_tokens - usage.cached_tokens
+    return fresh * per_input + usage.cached_tokens * per_cached + usage.output_tokens * per_output
