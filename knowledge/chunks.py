@@ -92,7 +92,7 @@ class _Splitter:
         """Headings with what stands directly below them. A heading that only has others below it is in their path."""
         blocks = self.parsed.blocks
         section: _Section | None = None
-        header = ""  # of the table before this block
+        header = ""  # of the table just before
         for block, following in zip(blocks, [*blocks[1:], None], strict=True):
             if block.kind == "heading":
                 if section:
@@ -106,9 +106,10 @@ class _Splitter:
                 continue
             if section is None:
                 section = _Section(block.heading, block.char_start, [])
-            goes_on = block.kind == "table" and section.units and _same_columns(header, block.text)
-            section.units += self._units(block, header if goes_on and block.page != section.units[-1].page else "")
-            header = (header if goes_on else block.text.split("\n", 1)[0]) if block.kind == "table" else ""
+            if not section.units or not _goes_on(header, block, section.units[-1].page):
+                header = ""
+            section.units += self._units(block, header)
+            header = (header or block.text.split("\n", 1)[0]) if block.kind == "table" else ""
         if section:
             yield section
 
@@ -138,6 +139,8 @@ class _Splitter:
         if sum(unit.tokens for unit in section.units) > self.target:
             return False
         path, start = self._shared([*group, section])
+        if len(group[0].path) > len(path) + 1:  # a heading above the first would be lost
+            return False
         return self._size(path, start, section.units[-1].end) <= self.target
 
     def _size(self, path: tuple[str, ...], start: int, end: int, header: str = "") -> float:
@@ -257,8 +260,11 @@ def _sentences(text: str) -> Iterator[tuple[int, int]]:
         yield start, len(text)
 
 
-def _same_columns(header: str, table: str) -> bool:
-    return bool(header) and header.count(" | ") == table.split("\n", 1)[0].count(" | ")
+def _goes_on(header: str, block: Block, page_before: int | None) -> bool:
+    """Whether a block is more of the table that ended the page before."""
+    if not header or block.kind != "table" or block.page == page_before:
+        return False
+    return header.count(" | ") == block.text.split("\n", 1)[0].count(" | ")
 
 
 def _rows(text: str) -> Iterator[tuple[int, int]]:

@@ -9,7 +9,9 @@ from statistics import median
 import pypdfium2
 import pypdfium2.raw as raw
 
-_GAP = 1.2  # in heights of the type: wider than between words, as between columns
+from . import rows
+
+_GAP = 1.2  # in heights of the type: wider than between words
 _BOLD = re.compile(rb"bold|black|heavy|semibold", re.I)
 _TYPOGRAPHIC = str.maketrans({"\ufffe": "\xad", "\x02": "\xad", "\uf0b7": "•", "\uf0a7": "▪"})
 
@@ -18,7 +20,7 @@ Segment = tuple[float, float, float, float]  # left, bottom, right, top, in poin
 
 @dataclass(slots=True)
 class Line:
-    """One line of type. size in points; cells only where wide gaps part the line."""
+    """One line of type, or a row of cells side by side, each of one line or more. All measures in points."""
 
     text: str
     size: float
@@ -28,11 +30,6 @@ class Line:
     right: float
     top: float
     cells: list[str] = field(default_factory=list)
-    columns: list[float] = field(default_factory=list)  # where each cell begins
-
-    def column_at(self, left: float) -> int:
-        """Which cell begins at this place; 0 if it is the first, or none."""
-        return next((n for n, start in enumerate(self.columns) if abs(start - left) < self.size), 0)
 
 
 def page_lines(page: pypdfium2.PdfPage) -> list[Line]:
@@ -41,12 +38,11 @@ def page_lines(page: pypdfium2.PdfPage) -> list[Line]:
     try:
         found = list(_found(textpage))
         gutter = _gutter([segment for _, _, segments in found for segment in segments])
-        if gutter is None:
-            return [line for start, count, segments in found for line in _line(textpage, start, count, segments)]
-        return _in_columns(textpage, found, gutter)
+        lines = [line for start, count, segments in found for line in _lines(textpage, start, count, segments)]
     finally:
         textpage.close()
         page.close()
+    return rows.gathered(lines) if gutter is None else _in_columns(lines, gutter)
 
 
 def _found(textpage: pypdfium2.PdfTextPage) -> Iterator[tuple[int, int, list[Segment]]]:
@@ -80,19 +76,15 @@ def _segments(textpage: pypdfium2.PdfTextPage, start: int, count: int) -> list[S
     return merged
 
 
-def _line(textpage: pypdfium2.PdfTextPage, start: int, count: int, segments: list[Segment]) -> Iterator[Line]:
+def _lines(textpage: pypdfium2.PdfTextPage, start: int, count: int, segments: list[Segment]) -> Iterator[Line]:
+    """Each segment as a line of its own."""
     if len(segments) == 1:
-        text = _tidy(textpage.get_text_range(start, count))
+        found = [(start, _tidy(textpage.get_text_range(start, count)), segments[0])]
+    else:
+        found = _parted(textpage, start, count, segments)
+    for first, text, segment in found:
         if text:
-            yield _set(textpage, start, text, segments)
-        return
-    parts = [(place, text, segment) for place, text, segment in _parted(textpage, start, count, segments) if text]
-    if parts:
-        line = _set(textpage, parts[0][0], " ".join(text for _, text, _ in parts), segments)
-        if len(parts) > 1:
-            line.cells = [text for _, text, _ in parts]
-            line.columns = [segment[0] for _, _, segment in parts]
-        yield line
+            yield _set(textpage, first, text, segment)
 
 
 def _parted(
@@ -121,13 +113,15 @@ def _distance(segment: Segment, x: float) -> float:
     return max(segment[0] - x, x - segment[2], 0)
 
 
-def _set(textpage: pypdfium2.PdfTextPage, start: int, text: str, segments: list[Segment]) -> Line:
+def _set(textpage: pypdfium2.PdfTextPage, start: int, text: str, segment: Segment) -> Line:
     """A line with its size, which is the height of its first letter's font as drawn."""
     box = raw.FS_RECTF()
     raw.FPDFText_GetLooseCharBox(textpage, start, byref(box))
-    size = round(2 * abs(box.top - box.bottom)) / 2 or segments[0][3] - segments[0][1] or 1.0
-    bottom, top = (box.bottom, box.top) if box.top > box.bottom else (segments[0][1], segments[0][3])
-    return Line(text, size, _is_bold(textpage, start), segments[0][0], bottom, segments[-1][2], top)
+    left, bottom, right, top = segment
+    if box.top > box.bottom:
+        bottom, top = box.bottom, box.top
+    size = round(2 * (top - bottom)) / 2 or 1.0
+    return Line(text, size, _is_bold(textpage, start), left, bottom, right, top)
 
 
 def _is_bold(textpage: pypdfium2.PdfTextPage, index: int) -> bool:
@@ -168,18 +162,8 @@ def _fill(side: list[Segment]) -> bool:
     return median(s[2] - s[0] for s in side) >= 0.6 * width
 
 
-def _in_columns(
-    textpage: pypdfium2.PdfTextPage, found: list[tuple[int, int, list[Segment]]], gutter: float
-) -> list[Line]:
+def _in_columns(lines: list[Line], gutter: float) -> list[Line]:
     """Between two lines that cross the gutter: first what is left of it, then what is right."""
-    lines: list[Line] = []
-    for start, count, segments in found:
-        if len(segments) == 1:
-            lines.extend(_line(textpage, start, count, segments))
-            continue
-        for first, text, segment in _parted(textpage, start, count, segments):
-            if text:
-                lines.append(_set(textpage, first, text, [segment]))
     across = [line.top for line in lines if line.left < gutter < line.right]
 
     def order(line: Line) -> tuple[int, int, float]:

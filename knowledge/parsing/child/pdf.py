@@ -3,19 +3,18 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from itertools import groupby
-from statistics import median
+from statistics import mode
 
 import pypdfium2
 import pypdfium2.raw as raw
 
 from .items import Failure, block, head
 from .lines import Line, page_lines
+from .rows import MARK
 
 _MAX_PAGES = 5_000
 _MAX_HEADING, _HEADING_LINES = 150, 3
 _EDGE_LINES = 2  # where running headers and footers stand
-_BULLET = re.compile(r"([•◦▪‣●○■–*-]|\d{1,2}[.)]|[a-z]\))\s")
 _PROGRAM = re.compile(r"^Microsoft (Word|PowerPoint) - |\.(docx?|pptx?|indd|odt|rtf|tex|pdf)$", re.I)
 
 
@@ -102,24 +101,24 @@ def _blocks(lines: list[Line], page: int, levels: _Levels) -> Iterator[dict]:
         level = levels.of(group)
         if level:
             yield block(" ".join(line.text for line in group), "heading", page=page, level=level)
-            continue
-        for in_table, part in groupby(_tables(group), key=lambda line: bool(line.cells)):
-            rows = list(part)
-            if in_table and len(rows) > 1:
-                yield block("\n".join(" | ".join(line.cells) for line in rows), "table", page=page)
-            elif in_table:
-                yield block(" | ".join(rows[0].cells), page=page)
-            else:
-                yield block(_joined(rows), page=page)
+        elif group[0].cells:
+            kind = "table" if len(group) > 1 else "text"
+            yield block("\n".join(" | ".join(line.cells) for line in group), kind, page=page)
+        else:
+            yield block(_joined(group), page=page)
 
 
 def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
     """Lines that belong together: same type, no more than the usual distance apart."""
-    steps = [above.bottom - line.bottom for above, line in zip(lines, lines[1:], strict=False)]
-    usual = median([step / line.size for step, line in zip(steps, lines[1:], strict=False) if step > 0] or [1.2])
+    steps = [
+        round((above.bottom - line.bottom) / line.size, 1)
+        for above, line in zip(lines, lines[1:], strict=False)
+        if above.size == line.size and not above.cells and not line.cells
+    ]
+    usual = mode([step for step in steps if 0.8 <= step <= 2] or [1.2])
     group: list[Line] = []
     for line in lines:
-        if group and _begins(group, line, min(max(usual, 1.0), 1.8)):
+        if group and _begins(group, line, usual):
             yield group
             group = []
         group.append(line)
@@ -130,26 +129,14 @@ def _paragraphs(lines: list[Line]) -> Iterator[list[Line]]:
 def _begins(group: list[Line], line: Line, usual: float) -> bool:
     """Whether a line opens a new paragraph."""
     above = group[-1]
-    if (above.size, above.bold) != (line.size, line.bold) and not (above.cells or line.cells):
+    if above.cells and line.cells:
+        return above.bottom - line.top > 2.5 * line.size
+    if (above.size, above.bold, above.cells) != (line.size, line.bold, line.cells):
         return True
     step = above.bottom - line.bottom
     if step < 0:  # the next column: a sentence may go on there
         return above.text.endswith((".", ":", "!", "?")) or not line.text[:1].islower()
-    if line.cells and above.cells:
-        return step > 4 * line.size  # rows stand as far apart as they like
     return step > 1.3 * usual * line.size
-
-
-def _tables(lines: list[Line]) -> list[Line]:
-    """The same lines, with a row's further lines put into its cells."""
-    result: list[Line] = []
-    for line in lines:
-        above = result[-1] if result else None
-        if above and above.cells and not line.cells and (column := above.column_at(line.left)):
-            above.cells[column] += f" {line.text}"
-        else:
-            result.append(line)
-    return result
 
 
 def _joined(lines: list[Line]) -> str:
@@ -159,11 +146,15 @@ def _joined(lines: list[Line]) -> str:
     for above, line in zip(lines, lines[1:], strict=False):
         if text.endswith(("-", "\xad")) and line.text[:1].islower():
             text = text[:-1] + line.text
-        elif _BULLET.match(line.text) or above.right < above.left + 0.7 * (reach - above.left):
+        elif _begins_item(line.text) or above.right < above.left + 0.7 * (reach - above.left):
             text += "\n" + line.text
         else:
             text += " " + line.text
     return text
+
+
+def _begins_item(text: str) -> bool:
+    return bool(MARK.fullmatch(text.split(" ", 1)[0])) and " " in text
 
 
 def _title(document: pypdfium2.PdfDocument, blocks: list[dict]) -> str:
