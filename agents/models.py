@@ -1,5 +1,7 @@
 """A tenant's agents: the editable draft, and the published snapshots that conversations run on."""
 
+from uuid import UUID
+
 from django.db import models
 from django.db.models import Q
 
@@ -33,6 +35,11 @@ class AgentSettings(models.Model):
 
     class Meta:
         abstract = True
+
+    @property
+    def knowledge_base_ids(self) -> list[UUID]:
+        """Ids of the knowledge bases it reads."""
+        return [UUID(text) for text in self.knowledge_bases]
 
     SETTINGS = (
         "name", "greeting", "notice", "instructions", "model", "temperature", "tools", "knowledge_bases", "suggestions",

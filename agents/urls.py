@@ -1,5 +1,16 @@
 """The app's doors, collected by platform_site/urls_tenant.py."""
 
+from django.urls import path
+
+from agents import api, chat
+
 portal_urls: list = []
-chat_urls: list = []
-api_urls: list = []
+chat_urls = [
+    path("", chat.page, name="page"),
+    path("ticket/", chat.ticket, name="ticket"),
+    path("new/", chat.new, name="new"),
+]
+api_urls = [
+    path("conversations/", api.ConversationsView.as_view(), name="conversations"),
+    path("conversations/<uuid:conversation>/messages/", api.MessagesView.as_view(), name="messages"),
+]

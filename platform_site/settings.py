@@ -3,7 +3,7 @@
 import dj_email_url
 
 from platform_site import env as environment
-from platform_site import postgres
+from platform_site import postgres, schedule
 
 env = environment.load()
 BASE_DIR = environment.ROOT
@@ -136,6 +136,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "default"
 CELERY_TASK_ROUTES = {"knowledge.tasks.work": {"queue": "ingest"}}
 CELERY_TIMEZONE = "UTC"
+CELERY_BEAT_SCHEDULE = schedule.SCHEDULE
 CELERY_BEAT_SCHEDULE_FILENAME = str(DATA_DIR / "beat-schedule")
 
 QDRANT_URL = env.qdrant_url

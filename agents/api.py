@@ -1,0 +1,131 @@
+"""Conversations for programs: start one, send a message, read the answer as it comes."""
+
+from asgiref.sync import async_to_sync
+from django.http import StreamingHttpResponse
+from drf_spectacular.types import OpenApiTypes
+from drf_spectacular.utils import OpenApiResponse, extend_schema
+from rest_framework import renderers, serializers
+from rest_framework.response import Response
+
+from agents import publishing, turns, wire
+from agents.conversations import reading, recording
+from agents.conversations.visitors import Visitor, known_by
+from platform_site.api import ApiView
+from tenants.context import TenantRef, current
+from tenants.ids import uuid7
+
+SCOPE, RIGHT = "conversations:write", "conversations.answer"
+
+
+class StartSerializer(serializers.Serializer):
+    """A new conversation of one of the caller's own users."""
+
+    end_user = serializers.CharField(max_length=200, help_text="Your own id of the person; kept as a hash")
+
+
+class ConversationSerializer(serializers.Serializer):
+    """A conversation."""
+
+    id = serializers.UUIDField()
+    state = serializers.CharField()
+    created_at = serializers.DateTimeField()
+
+
+class MessageSerializer(serializers.Serializer):
+    """A message of the end user."""
+
+    id = serializers.UUIDField(required=False, help_text="Your id of the message: sent twice, it is one message")
+    text = serializers.CharField(max_length=100_000, trim_whitespace=False)
+
+
+class EventStreamRenderer(renderers.BaseRenderer):
+    """Lets a caller ask for text/event-stream; the stream itself is written by the view."""
+
+    media_type, format, charset = "text/event-stream", "events", None
+
+    def render(self, data, accepted_media_type=None, renderer_context=None):
+        return renderers.JSONRenderer().render(data)  # an error before the stream began
+
+
+class ConversationsView(ApiView):
+    """Start conversations."""
+
+    required_scope, required_right = SCOPE, RIGHT
+
+    @extend_schema(request=StartSerializer, responses={201: ConversationSerializer}, operation_id="startConversation")
+    def post(self, request):
+        body = StartSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        conversation = recording.start(
+            conversation=uuid7(), visitor=_visitor(body.validated_data["end_user"]), version=publishing.live_version(),
+            channel="api",
+        )  # fmt: skip
+        return Response(ConversationSerializer(conversation).data, status=201)
+
+
+class MessagesView(ApiView):
+    """Send messages, and read a conversation."""
+
+    required_scope, required_right = SCOPE, RIGHT
+    renderer_classes = [renderers.JSONRenderer, EventStreamRenderer]
+
+    @extend_schema(
+        request=MessageSerializer,
+        operation_id="sendMessage",
+        responses={
+            (200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR, "Events of agents/wire.py, one a block"),
+            (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, "The finished turn"),
+        },
+    )
+    def post(self, request, conversation):
+        body = MessageSerializer(data=request.data)
+        body.is_valid(raise_exception=True)
+        row = reading.of_channel(conversation, "api")
+        opened = turns.open_turn(
+            conversation=row.pk, visitor=Visitor(row.end_user.secret_hash), text=body.validated_data["text"],
+            client_id=body.validated_data.get("id") or uuid7(), channel="api",
+        )  # fmt: skip
+        tenant = current()
+        if request.accepted_renderer.media_type == "text/event-stream":
+            return StreamingHttpResponse(_events(tenant, opened), content_type="text/event-stream")
+        return Response(async_to_sync(_finished)(tenant, opened))
+
+    @extend_schema(operation_id="listMessages", responses={200: OpenApiTypes.OBJECT})
+    def get(self, request, conversation):
+        row = reading.of_channel(conversation, "api")
+        before = request.query_params.get("before", "")
+        messages, more = reading.newest(row.pk, before=int(before) if before.isdigit() else None)
+        return Response({"messages": [message.model_dump(mode="json") for message in messages], "more": more})
+
+
+async def _events(tenant: TenantRef, opened):
+    """The turn as server-sent events: ``event`` the type, ``data`` the event of agents/wire.py."""
+    accepted = wire.Accepted(
+        seq=opened.seq, id=opened.client_id, message=opened.message, turn=opened.turn, created_at=opened.created_at
+    )
+    yield _block(accepted)
+    async for events in _followed(tenant, opened):
+        yield "".join(_block(event) for event in events)
+
+
+async def _finished(tenant: TenantRef, opened) -> dict:
+    last: dict = {}
+    async for events in _followed(tenant, opened):
+        last = events[-1].model_dump(mode="json")
+    return last
+
+
+def _followed(tenant: TenantRef, opened):
+    if opened.new:
+        turns.launch(tenant, opened)
+    return turns.follow(tenant, opened.conversation, wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0))
+
+
+def _block(event) -> str:
+    number = f"{event.turn}:{event.attempt}:{event.n}" if hasattr(event, "n") else ""
+    identifier = f"id: {number}\n" if number else ""
+    return f"event: {event.type}\n{identifier}data: {event.model_dump_json()}\n\n"
+
+
+def _visitor(end_user: str) -> Visitor:
+    return known_by(end_user, channel="api")

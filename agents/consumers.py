@@ -1,0 +1,189 @@
+"""The end users' door: frames in, events out. No work lives in the socket; a turn outlives it."""
+
+import asyncio
+import logging
+from uuid import UUID
+
+from channels.generic.websocket import AsyncWebsocketConsumer
+from django.conf import settings
+from redis.exceptions import RedisError
+
+from agents import joining, turns, wire
+from agents.conversations import reading, recording
+from agents.conversations.visitors import Visitor
+from platform_site.errors import PlatformError
+from tenants.context import TenantRef, acting_for, run_for
+from tenants.keys import channel_group
+
+logger = logging.getLogger(__name__)
+
+FAULTS_ALLOWED = 3
+CLOSE_FAULTS, CLOSE_SILENT, CLOSE_TOO_LARGE = 4400, 4408, 1009
+FRAME_BYTES = 65_536
+
+
+class ChatConsumer(AsyncWebsocketConsumer):
+    """One end user's socket."""
+
+    async def connect(self):
+        self.tenant: TenantRef = self.scope["tenant"]
+        self.visitor: Visitor | None = None
+        self.conversation: UUID | None = None
+        self.seq = 0  # the last durable event this client was sent
+        self.faults = 0
+        self.pumps: dict[UUID, asyncio.Task] = {}
+        self.group = ""
+        await self.accept()
+        self.silence = asyncio.get_running_loop().call_later(settings.HELLO_SECONDS, self._close_silent)
+
+    def _close_silent(self):
+        self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
+
+    async def disconnect(self, code):
+        self.silence.cancel()
+        for pump in self.pumps.values():
+            pump.cancel()
+        if self.group:
+            try:
+                await self.channel_layer.group_discard(self.group, self.channel_name)
+            except RedisError as error:
+                logger.warning("group not left", extra={"error": type(error).__name__})
+
+    async def receive(self, text_data=None, bytes_data=None):
+        try:
+            await self._obey(self._parsed(text_data, bytes_data))
+        except wire.BadFrame as error:
+            await self._fault(error)
+        except PlatformError as error:
+            await self._answer(wire.Error(code=error.code, text=str(error), id=error.details.get("id")))
+        except Exception:  # the outermost frame of this door
+            logger.exception("frame failed", extra={"conversation": str(self.conversation)})
+            await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))
+
+    def _parsed(self, text: str | None, data: bytes | None) -> wire.Frame:
+        if text is None:
+            raise wire.BadFrame("frame: send JSON text, not bytes")
+        if len(text) > FRAME_BYTES:
+            raise wire.BadFrame(f"frame: at most {FRAME_BYTES} bytes")
+        frame = wire.parse_frame(text)
+        if (self.visitor is None) != isinstance(frame, wire.Hello):
+            raise wire.BadFrame("type: say hello first, and only once")
+        return frame
+
+    async def _fault(self, error: wire.BadFrame):
+        self.faults += 1
+        await self._answer(wire.Error(code=error.code, text=str(error)))
+        if self.faults >= FAULTS_ALLOWED:
+            await self.close(CLOSE_FAULTS)
+
+    async def _obey(self, frame: wire.Frame):
+        match frame:
+            case wire.Hello():
+                await self._join(frame)
+            case wire.Message():
+                await self._ask(frame)
+            case wire.Stop():
+                turns.stop(self.tenant, self.conversation, frame.turn)
+            case wire.Feedback():
+                await self._run(recording.give_feedback, self.conversation, frame.message, frame.value)
+            case wire.RequestHuman():
+                await self._ask_for_human()
+            case wire.History():
+                messages, more = await self._run(
+                    reading.newest, self.conversation, before=frame.before, limit=frame.limit
+                )
+                await self._answer(wire.HistoryEvent(messages=messages, more=more))
+            case wire.Typing() | wire.Read():
+                pass  # hints for staff, who have no inbox to see them in yet
+
+    async def _run(self, verb, *args, **kwargs):
+        return await run_for(self.tenant, verb, *args, **kwargs)
+
+    # --- hello
+
+    async def _join(self, frame: wire.Hello):
+        joined = await self._run(joining.join, frame, cookies=self.scope.get("cookies") or {})
+        self.silence.cancel()
+        self.visitor, self.conversation, self.seq = joined.visitor, joined.conversation, joined.ready.seq
+        await self._enter_group()
+        await self._answer(joined.ready, *joined.missed)
+        for cursor in joined.running:
+            self._follow(cursor)
+
+    async def _enter_group(self):
+        """Other sockets of the conversation (a second tab) hear of what happens here. Works without, too."""
+        with acting_for(self.tenant):
+            self.group = channel_group("conversation", self.conversation)
+        try:
+            await self.channel_layer.group_add(self.group, self.channel_name)
+        except (RedisError, OSError) as error:
+            self.group = ""
+            logger.warning("group not entered", extra={"error": type(error).__name__})
+
+    # --- message
+
+    async def _ask(self, frame: wire.Message):
+        try:
+            opened = await turns.start(
+                self.tenant,
+                conversation=self.conversation, visitor=self.visitor, client_id=frame.id, text=frame.text,
+            )  # fmt: skip
+        except PlatformError as error:
+            error.details["id"] = frame.id  # so that the page knows which text to give back
+            raise
+        self.seq = max(self.seq, opened.seq)
+        accepted = wire.Accepted(
+            seq=opened.seq, id=opened.client_id, message=opened.message, created_at=opened.created_at,
+            turn=opened.turn if opened.state == "agent" else None,
+        )  # fmt: skip
+        await self._answer(accepted)
+        if opened.state == "agent":
+            self._follow(wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0))
+        await self._tell_others(opened.turn, opened.attempt)
+
+    async def _ask_for_human(self):
+        event = await self._run(recording.request_human, self.conversation)
+        self.seq = max(self.seq, event.seq)
+        await self._answer(event)
+
+    async def _tell_others(self, turn: UUID, attempt: int):
+        if not self.group:
+            return
+        hint = {"type": "conversation.changed", "from": self.channel_name, "turn": str(turn), "attempt": attempt}
+        try:
+            await self.channel_layer.group_send(self.group, hint)
+        except (RedisError, OSError) as error:
+            logger.warning("others not told", extra={"error": type(error).__name__})
+
+    async def conversation_changed(self, hint):
+        """Another socket of this conversation asked something: show it here too."""
+        if hint["from"] == self.channel_name:
+            return
+        standing = await self._run(reading.standing, self.conversation, after=self.seq)
+        self.seq = standing.seq
+        await self._answer(*standing.missed)
+        self._follow(wire.Cursor(turn=UUID(hint["turn"]), attempt=hint["attempt"], n=0))
+
+    # --- answers
+
+    def _follow(self, cursor: wire.Cursor):
+        if cursor.turn not in self.pumps:
+            self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor))
+
+    async def _pump(self, cursor: wire.Cursor):
+        """Send what happens in one turn, as one frame each time there is something."""
+        try:
+            await self._answer(wire.TurnStarted(seq=self.seq, turn=cursor.turn, attempt=cursor.attempt))
+            async for events in turns.follow(self.tenant, self.conversation, cursor):
+                self.seq = max([self.seq, *(getattr(event, "seq", 0) for event in events)])
+                await self._answer(*events)
+        except OSError:
+            pass  # this socket has gone; the turn goes on
+        except Exception:  # the outermost frame of a task nobody awaits
+            logger.exception("pump failed", extra={"turn": str(cursor.turn)})
+        finally:
+            self.pumps.pop(cursor.turn, None)
+
+    async def _answer(self, *events):
+        if events:
+            await self.send(text_data=wire.server_frame(list(events)))

@@ -1,0 +1,150 @@
+"""Reads conversations: what the end user sees, and what the model is given."""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.conf import settings
+
+from agents import wire
+from agents.conversations.errors import NoConversation
+from agents.conversations.models import Conversation, Message, Turn
+from agents.conversations.records import Opened
+from agents.conversations.visitors import Visitor
+
+PAGE = 50
+
+
+@dataclass(frozen=True)
+class Standing:
+    """Where a conversation stands when a socket joins it."""
+
+    conversation: UUID
+    seq: int
+    state: str
+    missed: list  # events the client has not seen, in order
+    running: list[wire.Cursor]  # turns without an answer, oldest first
+
+
+def open_conversation(visitor: Visitor, channel: str = "page") -> Conversation | None:
+    """The visitor's newest conversation that has not ended."""
+    return (
+        Conversation.objects.filter(end_user__secret_hash=visitor.secret_hash, channel=channel)
+        .exclude(state=Conversation.State.CLOSED)
+        .order_by("-created_at")
+        .first()
+    )
+
+
+def exists(conversation: UUID) -> bool:
+    """Whether a conversation with this id has begun, whoever's it is."""
+    return Conversation.objects.filter(pk=conversation).exists()
+
+
+def owned(conversation: UUID, visitor: Visitor) -> Conversation:
+    """The conversation, if it is this visitor's. Raises NoConversation: not there and not yours are one answer."""
+    found = Conversation.objects.filter(pk=conversation, end_user__secret_hash=visitor.secret_hash).first()
+    if found is None:
+        raise NoConversation
+    return found
+
+
+def of_channel(conversation: UUID, channel: str) -> Conversation:
+    """A conversation of one channel, with its end user. Raises NoConversation."""
+    found = Conversation.objects.select_related("end_user").filter(pk=conversation, channel=channel).first()
+    if found is None:
+        raise NoConversation
+    return found
+
+
+def standing(conversation: UUID, *, after: int, following: UUID | None = None) -> Standing:
+    """Everything a client needs that has seen durable events up to ``after`` and was following a turn, if it was."""
+    row = Conversation.objects.get(pk=conversation)
+    unseen = Message.objects.filter(conversation_id=conversation, seq__gt=after)
+    messages = unseen.select_related("feedback").order_by("seq")
+    missed = [_as_event(message) for message in messages]
+    running = [
+        wire.Cursor(turn=turn.pk, attempt=turn.attempt, n=0)
+        for turn in Turn.objects.filter(conversation_id=conversation, state=Turn.State.RUNNING).order_by("started_at")
+    ]
+    if following and not any(cursor.turn == following for cursor in running):
+        missed += _ended_without_words(following, conversation, missed)
+    return Standing(row.pk, row.seq, row.state, missed, running)
+
+
+def _as_event(message: Message):
+    if message.role == Message.Role.AGENT and message.turn_id:
+        return wire.TurnFinished(
+            seq=message.seq, turn=message.turn_id, attempt=1, outcome=message.outcome, message=as_wire(message)
+        )
+    return wire.MessageEvent(seq=message.seq, message=as_wire(message))
+
+
+def _ended_without_words(turn: UUID, conversation: UUID, missed: list) -> list[wire.TurnFinished]:
+    if any(isinstance(event, wire.TurnFinished) and event.turn == turn for event in missed):
+        return []
+    event = finished(turn, conversation)
+    return [event] if event else []
+
+
+def finished(turn: UUID, conversation: UUID) -> wire.TurnFinished | None:
+    """How a turn ended, as an event; None while it runs or when it is not of this conversation."""
+    row = Turn.objects.select_related("conversation").filter(pk=turn, conversation_id=conversation).first()
+    if row is None or row.state == Turn.State.RUNNING:
+        return None
+    message = Message.objects.select_related("feedback").filter(turn_id=turn, role="agent").order_by("-seq").first()
+    return wire.TurnFinished(
+        seq=message.seq if message else row.conversation.seq,
+        turn=turn,
+        attempt=row.attempt,
+        outcome=row.state,
+        message=message and as_wire(message),
+    )
+
+
+def newest(
+    conversation: UUID, *, before: int | None = None, limit: int = PAGE
+) -> tuple[list[wire.StoredMessage], bool]:
+    """``(messages, oldest first; whether there are older ones)``."""
+    rows = Message.objects.filter(conversation_id=conversation).select_related("feedback").order_by("-seq")
+    if before is not None:
+        rows = rows.filter(seq__lt=before)
+    found = list(rows[: limit + 1])
+    return [as_wire(message) for message in reversed(found[:limit])], len(found) > limit
+
+
+def history(conversation: UUID, *, before: int) -> list[dict]:
+    """The last messages as the model is given them: ``{"role", "text"}``, oldest first."""
+    rows = Message.objects.filter(conversation_id=conversation, seq__lt=before, role__in=["user", "agent"])
+    newest_first = rows.order_by("-seq")[: settings.TURN_HISTORY_MESSAGES]
+    return [{"role": message.role, "text": message.text} for message in reversed(newest_first)]
+
+
+def opened(conversation: UUID, client_id: UUID) -> Opened:
+    """A turn that was opened before, as `recording.open_turn` returned it. Raises NoConversation."""
+    turn = Turn.objects.filter(conversation_id=conversation, client_id=client_id).select_related("conversation").first()
+    if turn is None:
+        raise NoConversation
+    message = Message.objects.get(turn_id=turn.pk, role="user")
+    return Opened(
+        conversation=conversation, turn=turn.pk, attempt=turn.attempt, client_id=client_id, message=message.pk,
+        seq=message.seq, created_at=message.created_at, question=message.text, state=turn.conversation.state,
+        new=False, agent_id=turn.conversation.agent_id, history=history(conversation, before=message.seq),
+    )  # fmt: skip
+
+
+def as_wire(message: Message) -> wire.StoredMessage:
+    """A row as the client sees it."""
+    thumb = getattr(message, "feedback", None) if message.role == Message.Role.AGENT else None
+    return wire.StoredMessage(
+        id=message.pk,
+        seq=message.seq,
+        role=message.role,
+        author=message.author,
+        text=message.text,
+        created_at=message.created_at,
+        outcome=message.outcome or None,
+        citations=[wire.Citation(**item) for item in message.citations or []],
+        feedback=thumb.value if thumb else 0,
+        client_id=message.client_id,
+        turn=message.turn_id,
+    )

@@ -1,0 +1,222 @@
+"""Writes what happens in a conversation. Each verb is one transaction in the tenant's schema, and safe to repeat."""
+
+from datetime import datetime
+from uuid import UUID
+
+from django.db import connections
+from django.utils import timezone
+
+from agents import wire
+from agents.conversations import reading
+from agents.conversations.errors import ConversationClosed, EmptyMessage, MessageTooLong, NoConversation
+from agents.conversations.models import Conversation, EndUser, Feedback, Handoff, Message, ToolCall, Turn
+from agents.conversations.records import Called, Opened, Use
+from agents.conversations.visitors import Visitor
+from metering.outbox import events as outbox
+from tenants.context import current
+from tenants.ids import uuid7
+from tenants.transactions import atomic
+
+HANDOFF_TEXT = (
+    "The team has been told that you would like to talk to a person. They answer by the contact details on their "
+    "site; until then you can go on asking here."
+)
+
+
+def checked_text(text: str) -> str:
+    """The message without surrounding space. Raises EmptyMessage, MessageTooLong."""
+    clean = text.strip().replace("\0", "")
+    if not clean:
+        raise EmptyMessage
+    if len(clean) > wire.MESSAGE_CHARACTERS:
+        raise MessageTooLong(
+            f"Your message has {len(clean):,} characters; at most {wire.MESSAGE_CHARACTERS:,} can be sent. "
+            "Please shorten it.",
+            limit=wire.MESSAGE_CHARACTERS,
+            length=len(clean),
+        )
+    return clean
+
+
+class _Repeated(Exception):
+    """Leaves the transaction, so that a repeated message changes nothing."""
+
+
+def open_turn(
+    *, turn: UUID, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, version, channel: str = "page"
+) -> Opened:
+    """Store an end user's message and the turn that will answer it; the first message makes the conversation too.
+
+    turn     the id of the turn, if this is a new message; an earlier turn of the same ``client_id`` is returned instead
+    version  the published AgentVersion that answers
+    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed  nothing is stored
+    """
+    text = checked_text(text)
+    now = timezone.now()
+    try:
+        with atomic():
+            seq, state = _next_seq(conversation, visitor, version, channel)
+            if state == Conversation.State.CLOSED:
+                raise ConversationClosed
+            if not _insert_turn(turn, conversation, client_id, now):
+                raise _Repeated
+            message = Message.objects.create(
+                conversation_id=conversation, turn_id=turn, seq=seq, role="user", text=text, client_id=client_id,
+                created_at=now,
+            )  # fmt: skip
+            history = reading.history(conversation, before=seq)
+    except _Repeated:
+        return reading.opened(conversation, client_id)
+    return Opened(
+        conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
+        created_at=now, question=text, state=state, new=True, agent_id=version.agent_id, history=history,
+    )  # fmt: skip
+
+
+def _next_seq(conversation: UUID, visitor: Visitor, version, channel: str) -> tuple[int, str]:
+    """Count the conversation's row up, which locks it; make it if this is its first message."""
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(
+            "update conversations_conversation c set seq = seq + 1, updated_at = now(), version_id = %s "
+            "from conversations_enduser u where c.id = %s and u.id = c.end_user_id and u.secret_hash = %s "
+            "returning c.seq, c.state",
+            [version.pk, conversation, visitor.secret_hash],
+        )
+        if row := cursor.fetchone():
+            return row
+    if Conversation.objects.filter(pk=conversation).exists():
+        raise NoConversation
+    start(conversation=conversation, visitor=visitor, version=version, channel=channel, seq=1)
+    return 1, Conversation.State.AGENT
+
+
+def start(*, conversation: UUID, visitor: Visitor, version, channel: str, seq: int = 0) -> Conversation:
+    """Make a conversation of this visitor with the agent of ``version``."""
+    end_user, _ = EndUser.objects.get_or_create(secret_hash=visitor.secret_hash)
+    return Conversation.objects.create(
+        id=conversation, end_user=end_user, agent_id=version.agent_id, version_id=version.pk, channel=channel, seq=seq
+    )
+
+
+def _insert_turn(turn: UUID, conversation: UUID, client_id: UUID, now: datetime) -> bool:
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(
+            "insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at) "
+            "values (%s, %s, %s, 'running', 1, false, %s) on conflict (conversation_id, client_id) do nothing",
+            [turn, conversation, client_id, now],
+        )
+        return cursor.rowcount == 1
+
+
+def close_turn(
+    *,
+    opened: Opened,
+    attempt: int,
+    outcome: str,
+    author: str,
+    text: str,
+    citations: list[wire.Citation],
+    tool_calls: list[Called],
+    uses: list[Use],
+) -> wire.TurnFinished | None:
+    """Store the answer, its citations, tool calls and usage. None when this attempt was deposed: the answer is dropped.
+
+    An answer without a word is not stored as a message; its turn and usage are.
+    """
+    with atomic():
+        for number, use in enumerate(uses):
+            _record_use(opened, attempt, number, use)
+        closed = Turn.objects.filter(pk=opened.turn, attempt=attempt, state=Turn.State.RUNNING).update(
+            state=outcome, finished_at=timezone.now()
+        )
+        if not closed:
+            return None
+        ToolCall.objects.bulk_create([_tool_call(opened.turn, attempt, call) for call in tool_calls])
+        seq = _count_up(opened.conversation)
+        message = None
+        if text:
+            message = Message.objects.create(
+                conversation_id=opened.conversation, turn_id=opened.turn, seq=seq, role="agent", author=author,
+                text=text, outcome=outcome, citations=[item.model_dump(mode="json") for item in citations] or None,
+            )  # fmt: skip
+    return wire.TurnFinished(
+        seq=seq, turn=opened.turn, attempt=attempt, outcome=outcome, message=message and reading.as_wire(message)
+    )
+
+
+def _record_use(opened: Opened, attempt: int, number: int, use: Use) -> None:
+    outbox.record(
+        event_id=uuid7(), kind="model", model=use.model, input_tokens=use.input_tokens,
+        output_tokens=use.output_tokens, cached_tokens=use.cached_tokens, certainty=use.certainty,
+        agent_id=opened.agent_id, turn_id=opened.turn, attempt=attempt,
+    )  # fmt: skip
+
+
+def _tool_call(turn: UUID, attempt: int, call: Called) -> ToolCall:
+    return ToolCall(
+        turn_id=turn, attempt=attempt, name=call.name, arguments=call.arguments, result=call.result, ok=call.ok,
+        milliseconds=call.milliseconds,
+    )  # fmt: skip
+
+
+def _count_up(conversation: UUID) -> int:
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(
+            "update conversations_conversation set seq = seq + 1, updated_at = now() where id = %s returning seq",
+            [conversation],
+        )
+        return cursor.fetchone()[0]
+
+
+def take_over(turn: UUID, *, attempt: int) -> Opened | None:
+    """Claim a turn whose owner died in ``attempt``: the new attempt's data, or None when it is finished or not ours.
+
+    A turn that a tool has written in, or that has ended two owners, is not run again but marked interrupted.
+    """
+    with atomic():
+        row = (
+            Turn.objects.select_for_update()
+            .filter(pk=turn, attempt=attempt, state=Turn.State.RUNNING)
+            .select_related("conversation")
+            .first()
+        )
+        if row is None:
+            return None
+        if row.wrote or row.attempt >= 2:
+            row.state, row.finished_at = Turn.State.INTERRUPTED, timezone.now()
+            row.save(update_fields=["state", "finished_at"])
+            return None
+        row.attempt += 1
+        row.save(update_fields=["attempt"])
+        return reading.opened(row.conversation_id, row.client_id)
+
+
+def mark_written(turn: UUID) -> None:
+    """A tool is about to change data: from now on the turn may not run again from its beginning."""
+    Turn.objects.filter(pk=turn).update(wrote=True)
+
+
+def request_human(conversation: UUID) -> wire.MessageEvent:
+    """Note that the end user wants a person, and tell them so."""
+    with atomic():
+        seq = _count_up(conversation)
+        Handoff.objects.create(conversation_id=conversation, reason=Handoff.Reason.ASKED)
+        message = Message.objects.create(conversation_id=conversation, seq=seq, role="system", text=HANDOFF_TEXT)
+    return wire.MessageEvent(seq=seq, message=reading.as_wire(message))
+
+
+def give_feedback(conversation: UUID, message: UUID, value: int) -> None:
+    """Set or take back the thumb on an answer. Raises NoConversation when it is not an answer of this conversation."""
+    if not Message.objects.filter(pk=message, conversation_id=conversation, role="agent").exists():
+        raise NoConversation("This answer does not exist.")
+    if value == 0:
+        Feedback.objects.filter(message_id=message).delete()
+    else:
+        Feedback.objects.update_or_create(message_id=message, defaults={"value": value})
+
+
+def close_conversations(visitor: Visitor) -> None:
+    """End what this visitor has open on the hosted page; the next message begins anew."""
+    Conversation.objects.filter(end_user__secret_hash=visitor.secret_hash, channel="page").exclude(
+        state=Conversation.State.CLOSED
+    ).update(state=Conversation.State.CLOSED, updated_at=timezone.now())

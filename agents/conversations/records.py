@@ -1,0 +1,45 @@
+"""What the conversations' verbs take and give, as plain values: they may leave the tenant's context."""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A turn whose question is stored. ``new`` is False when the same message had come before."""
+
+    conversation: UUID
+    turn: UUID
+    attempt: int
+    client_id: UUID
+    message: UUID
+    seq: int
+    created_at: datetime
+    question: str
+    state: str
+    new: bool
+    agent_id: UUID | None = None
+    history: list[dict] = field(default_factory=list)  # {"role", "text"}, oldest first, without the question
+
+
+@dataclass(frozen=True)
+class Use:
+    """Tokens of one call of the model."""
+
+    model: str
+    input_tokens: int
+    output_tokens: int
+    cached_tokens: int
+    certainty: str
+
+
+@dataclass(frozen=True)
+class Called:
+    """One finished call of a tool."""
+
+    name: str
+    arguments: dict
+    result: str
+    ok: bool
+    milliseconds: int

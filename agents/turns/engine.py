@@ -1,0 +1,179 @@
+"""Answers one question: an iterator of what happens. It knows no socket and no request.
+
+Whoever iterates forwards the events: the chat's websocket, the REST stream, a test.
+"""
+
+import json
+import logging
+import time
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from django.conf import settings
+from metering.errors import LimitReached
+
+from agents import assembly, llm, publishing, tools, wire
+from agents.conversations import recording
+from agents.conversations.records import Called, Opened, Use
+from agents.errors import ModelRefused, ModelUnavailable
+from agents.turns.log import Log
+from knowledge import retrieval
+from knowledge.errors import VectorStoreDown
+from metering import limits
+from tenants.context import TenantRef, run_for
+
+logger = logging.getLogger(__name__)
+REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
+
+
+@dataclass
+class Answer:
+    """What a turn has come to so far; kept outside the iterator, so that a stopped turn keeps its text."""
+
+    author: str = ""
+    text: str = ""
+    outcome: str = "interrupted"
+    passages: list = field(default_factory=list)
+    calls: list[Called] = field(default_factory=list)
+    uses: list[Use] = field(default_factory=list)
+
+    @property
+    def tokens(self) -> int:
+        """What the model was paid for."""
+        return sum(use.input_tokens + use.output_tokens for use in self.uses)
+
+
+@dataclass(frozen=True)
+class _Prepared:
+    agent: assembly.Agent
+    request: llm.Request
+    passages: list | None  # None: the knowledge cannot be searched now
+
+
+async def take_turn(tenant: TenantRef, opened: Opened, log: Log, answer: Answer) -> AsyncIterator[None]:
+    """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``."""
+    try:
+        prepared = await run_for(tenant, _prepare, opened)
+    except LimitReached as error:
+        answer.outcome = "failed"
+        log.add(_limited(error))
+        yield
+        return
+    answer.author, answer.passages = prepared.agent.version.name, prepared.passages or []
+    if prepared.passages is None:
+        answer.outcome, answer.text = "done", assembly.KNOWLEDGE_DOWN
+        log.append(wire.Delta, text=answer.text)
+        yield
+        return
+    try:
+        async for _ in _converse(tenant, opened, prepared.request, log, answer):
+            yield
+    except (ModelUnavailable, ModelRefused) as error:
+        answer.outcome = "failed"
+        log.add(wire.Error(code=error.code, text=str(error), retry_after=error.details.get("retry_after")))
+        yield
+    if citations := assembly.cited(answer.text, answer.passages):
+        log.append(wire.Citations, items=citations)
+        yield
+
+
+def _prepare(opened: Opened) -> _Prepared:
+    """Everything before the model, on one database thread. Raises LimitReached."""
+    version = publishing.live_version(opened.agent_id)
+    agent = assembly.agent_of(version)
+    try:
+        passages = retrieval.find(opened.question, bases=version.knowledge_base_ids, limit=6).passages
+    except VectorStoreDown as error:
+        logger.warning("knowledge cannot be searched", extra={"error": error.code})
+        passages = None
+    request = assembly.assemble(agent, opened, passages or [])
+    limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
+    return _Prepared(agent, request, passages)
+
+
+async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer: Answer) -> AsyncIterator[None]:
+    """Ask the model, run the tools it calls, ask again; at most settings.TURN_TOOL_ROUNDS times."""
+    for _ in range(settings.TURN_TOOL_ROUNDS):
+        calls: list[llm.ToolCall] = []
+        async for part in llm.stream(request):
+            match part:
+                case llm.Delta(text=text):
+                    answer.text += text
+                    log.append(wire.Delta, text=text)
+                    yield
+                case llm.ToolCall():
+                    calls.append(part)
+                case llm.Usage():
+                    answer.uses.append(_use(request.model, part))
+                case llm.Finish(reason=reason):
+                    answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
+        if not calls:
+            return
+        request.messages.append(_assistant(calls))
+        for call in calls:
+            async for _ in _run_tool(tenant, opened, call, request, log, answer):
+                yield
+    answer.outcome = "incomplete"  # it went on calling tools
+
+
+async def _run_tool(tenant, opened: Opened, call: llm.ToolCall, request, log: Log, answer) -> AsyncIterator[None]:
+    known = tools.registered().get(call.name)
+    log.append(wire.ToolStarted, name=call.name, label=known.label if known else "Working on it")
+    yield
+    begun = time.perf_counter()
+    result = await run_for(tenant, _call, opened, call, known)
+    milliseconds = round((time.perf_counter() - begun) * 1000)
+    answer.calls.append(Called(call.name, call.arguments, result.content, result.ok, milliseconds))
+    request.messages.append({"role": "tool", "tool_call_id": call.id, "content": result.content})
+    log.append(wire.ToolFinished, name=call.name, ok=result.ok)
+    if result.ok and call.name == REQUEST_HUMAN:
+        log.add(await run_for(tenant, recording.request_human, opened.conversation))
+    yield
+
+
+def _call(opened: Opened, call: llm.ToolCall, known: tools.Tool | None) -> tools.ToolResult:
+    if known and known.changes_data:
+        recording.mark_written(opened.turn)  # first: from here on the turn may not run again
+    return tools.run(call.name, call.arguments)
+
+
+def _assistant(calls: list[llm.ToolCall]) -> dict:
+    """The model's own message that asked for the tools, as it wants to see it again."""
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [
+            {
+                "id": call.id,
+                "type": "function",
+                "function": {"name": call.name, "arguments": json.dumps(call.arguments)},
+            }
+            for call in calls
+        ],
+    }
+
+
+def _use(model: str, usage: llm.Usage) -> Use:
+    return Use(model, usage.input_tokens, usage.output_tokens, usage.cached_tokens, usage.certainty)
+
+
+def _limited(error: LimitReached) -> wire.Limited:
+    until = error.details.get("until")
+    return wire.Limited(
+        what=error.details.get("what", ""), until=datetime.fromisoformat(until) if until else None, text=str(error)
+    )
+
+
+async def store(tenant: TenantRef, opened: Opened, log: Log, answer: Answer) -> wire.TurnFinished | None:
+    """Write the turn's end; None when another owner has taken it over."""
+    return await run_for(tenant, _store, opened, log.attempt, answer)
+
+
+def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | None:
+    finished = recording.close_turn(
+        opened=opened, attempt=attempt, outcome=answer.outcome, author=answer.author, text=answer.text,
+        citations=assembly.cited(answer.text, answer.passages), tool_calls=answer.calls, uses=answer.uses,
+    )  # fmt: skip
+    limits.settle(turn_id=opened.turn, tokens=answer.tokens)
+    return finished

@@ -1,0 +1,67 @@
+"""Who owns a running turn: one sorted set for all tenants, member ``<tenant>:<turn>:<attempt>``, score when it lapses.
+
+The server's clock counts. A lapsed lease is claimed by whoever sweeps first; Postgres' attempt number fences the rest.
+The set is only a finder: losing it loses no turn (see sweep.py). Source: notes on realtime, section 4.
+"""
+
+import logging
+from uuid import UUID
+
+import redis
+
+from tenants import store
+from tenants.context import current
+from tenants.keys import system_key
+
+logger = logging.getLogger(__name__)
+
+LEASE_MS = 5_000
+RENEW_SECONDS = LEASE_MS / 1000 / 3.3
+KEY = system_key("turns")
+
+# KEYS the set  ARGV lease_ms member...: (re)start the lease of each member
+RENEW = """
+local t = redis.call('TIME'); local until_ms = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
+for i = 2, #ARGV do redis.call('ZADD', KEYS[1], until_ms, ARGV[i]) end
+"""
+# KEYS the set  ARGV lease_ms: take up to 20 lapsed leases over; they are the caller's now
+SWEEP = """
+local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
+local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 20)
+for _, member in ipairs(lapsed) do redis.call('ZADD', KEYS[1], now + ARGV[1], member) end
+return lapsed
+"""
+
+
+def member(turn: UUID, attempt: int) -> str:
+    """How the set names an attempt of the current tenant's turn."""
+    return f"{current().id}:{turn}:{attempt}"
+
+
+def parsed(name: bytes) -> tuple[int, UUID, int]:
+    """``(tenant id, turn, attempt)`` of a member."""
+    tenant, turn, attempt = name.decode().split(":")
+    return int(tenant), UUID(turn), int(attempt)
+
+
+def claim(turn: UUID, *, attempt: int) -> None:
+    """Own the turn from now on. A store that is down stops nobody: the turn runs, only its recovery comes later."""
+    try:
+        store.client().eval(RENEW, 1, KEY, LEASE_MS, member(turn, attempt))
+    except redis.RedisError as error:
+        logger.warning("lease not written", extra={"turn": str(turn), "error": type(error).__name__})
+
+
+async def renew(members: list[str]) -> None:
+    """Keep owning these. Raises redis.RedisError."""
+    await store.aclient().eval(RENEW, 1, KEY, LEASE_MS, *members)
+
+
+async def release(*members: str) -> None:
+    """Own them no longer. Raises redis.RedisError."""
+    await store.aclient().zrem(KEY, *members)
+
+
+async def sweep() -> list[tuple[int, UUID, int]]:
+    """Attempts whose owner is gone; the caller owns them now. Raises redis.RedisError."""
+    return [parsed(name) for name in await store.aclient().eval(SWEEP, 1, KEY, LEASE_MS)]

@@ -1,0 +1,169 @@
+"""The turns that this process runs: a task each, owned by nobody's socket.
+
+A dropped socket does not stop an answer. Within a conversation one turn runs at a time; the next waits its turn.
+"""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from uuid import UUID
+
+import redis
+
+from agents import publishing, wire
+from agents.conversations import reading, recording
+from agents.conversations.records import Opened
+from agents.conversations.visitors import Visitor
+from agents.turns import engine, lease
+from agents.turns.log import Log
+from tenants.context import TenantRef, acting_for, run_for
+from tenants.ids import uuid7
+
+logger = logging.getLogger(__name__)
+POLL_SECONDS = 0.5
+draining = False  # set once, when the process is about to end: it takes nothing over any more
+
+
+@dataclass
+class Running:
+    """One turn in this process."""
+
+    tenant: TenantRef
+    opened: Opened
+    log: Log
+    member: str  # how the lease set names it
+    task: asyncio.Task | None = None
+    stopped: bool = False
+
+
+_running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
+_lines: dict[tuple[int, UUID], asyncio.Lock] = {}  # by tenant id and conversation
+
+
+def here() -> list[Running]:
+    """All turns of this process."""
+    return list(_running.values())
+
+
+def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, channel: str = "page") -> Opened:
+    """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
+
+    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed  nothing is stored
+    """
+    text = recording.checked_text(text)
+    version = publishing.live_version()
+    turn = uuid7()
+    # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
+    lease.claim(turn, attempt=1)
+    return recording.open_turn(
+        turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
+        channel=channel,
+    )  # fmt: skip
+
+
+async def start(tenant: TenantRef, **question) -> Opened:
+    """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two."""
+    return await asyncio.shield(_start(tenant, question))
+
+
+async def _start(tenant: TenantRef, question: dict) -> Opened:
+    opened = await run_for(tenant, open_turn, **question)
+    if opened.new and opened.state == "agent":
+        launch(tenant, opened)
+    return opened
+
+
+def launch(tenant: TenantRef, opened: Opened) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease."""
+    key = (tenant.id, opened.turn)
+    if key in _running:
+        return _running[key]
+    with acting_for(tenant):
+        member = lease.member(opened.turn, opened.attempt)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member)
+    _running[key] = running
+    running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
+    return running
+
+
+async def _run(running: Running) -> None:
+    line = _lines.setdefault((running.tenant.id, running.opened.conversation), asyncio.Lock())
+    answer = engine.Answer()
+    finished = None
+    try:
+        async with line:
+            await _answer(running, answer)
+            finished = await engine.store(running.tenant, running.opened, running.log, answer)
+    except Exception:  # the outermost frame of a turn: nobody awaits it
+        logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
+    finally:
+        _running.pop((running.tenant.id, running.opened.turn), None)
+        if not line._waiters and not line.locked():
+            _lines.pop((running.tenant.id, running.opened.conversation), None)
+        running.log.end(finished)
+        if finished:
+            await _release(running)
+
+
+async def _answer(running: Running, answer: engine.Answer) -> None:
+    """Run the engine to its end, its failure or a stop; whatever was said by then is in ``answer``."""
+    asked = asyncio.create_task(_iterate(running, answer))
+    running.task = asked
+    try:
+        await asked
+    except asyncio.CancelledError:
+        if not running.stopped:
+            raise
+        answer.outcome = "stopped"
+    except Exception:  # a fault of ours: the end user is told, the question stays
+        logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
+        answer.outcome = "failed"
+        running.log.add(wire.Error(code="internal_error", text="Something went wrong on our side. Please try again."))
+
+
+async def _iterate(running: Running, answer: engine.Answer) -> None:
+    with acting_for(running.tenant):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer):
+            pass
+
+
+async def _release(running: Running) -> None:
+    try:
+        await lease.release(running.member)
+    except redis.RedisError as error:
+        # it lapses; the sweep finds the turn finished
+        logger.warning("lease not released", extra={"turn": str(running.opened.turn), "error": type(error).__name__})
+
+
+def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
+    """Stop a turn of this conversation; what was said so far is stored. False when it does not run here."""
+    running = _running.get((tenant.id, turn))
+    if running is None or running.opened.conversation != conversation:
+        return False
+    running.stopped = True
+    if running.task:
+        running.task.cancel()
+    return True
+
+
+async def follow(tenant: TenantRef, conversation: UUID, cursor: wire.Cursor) -> AsyncIterator[list]:
+    """Lists of events of one turn after ``cursor``, until it has ended.
+
+    A cursor of an earlier attempt begins anew. A turn that runs elsewhere is looked up until it is finished.
+    """
+    running = _running.get((tenant.id, cursor.turn))
+    if running is not None and running.opened.conversation == conversation:
+        after = cursor.n if cursor.attempt == running.log.attempt else 0
+        async for events in running.log.follow(after):
+            if events:
+                yield events
+        if running.log.ended:
+            return
+    while (event := await run_for(tenant, reading.finished, cursor.turn, conversation)) is None:
+        await asyncio.sleep(POLL_SECONDS)
+        if (tenant.id, cursor.turn) in _running:  # taken over by this process meanwhile
+            async for events in follow(tenant, conversation, cursor.model_copy(update={"attempt": 1, "n": 0})):
+                yield events
+            return
+    yield [event]

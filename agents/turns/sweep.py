@@ -1,0 +1,79 @@
+"""Keeps this process's leases alive, and takes over turns whose owner has died."""
+
+import asyncio
+import logging
+import time
+from datetime import timedelta
+
+import redis
+from django.utils import timezone
+
+from agents.conversations import recording
+from agents.conversations.models import Turn
+from agents.turns import lease, running
+from tenants import directory, store
+from tenants.context import acting_for, run_for, run_for_nobody
+from tenants.keys import system_key
+
+logger = logging.getLogger(__name__)
+
+# While this key lives, every running turn is in the lease set; a store that was emptied has lost it
+WHOLE_KEY = system_key("turns", "whole")
+
+
+async def keep() -> None:
+    """Renew and sweep until cancelled. After a fault of the store, sweep only once leases could be renewed again."""
+    healthy_since = time.monotonic()
+    while True:
+        await asyncio.sleep(lease.RENEW_SECONDS)
+        try:
+            if members := [turn.member for turn in running.here()]:
+                await lease.renew(members)
+            if not running.draining and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
+                await _sweep()
+        except redis.RedisError as error:
+            healthy_since = time.monotonic()
+            logger.warning("leases not renewed", extra={"error": type(error).__name__})
+        except Exception:  # the outermost frame of a task that must outlive any fault
+            logger.exception("sweep failed")
+
+
+async def _sweep() -> None:
+    if not await store.aclient().exists(WHOLE_KEY):
+        await _refill()
+    mine = {turn.member for turn in running.here()}
+    for tenant_id, turn, attempt in await lease.sweep():
+        name = f"{tenant_id}:{turn}:{attempt}"
+        if name in mine:
+            continue
+        tenant = await run_for_nobody(directory.by_id, tenant_id)
+        if tenant:
+            await _take_over(tenant, turn, attempt)
+        await lease.release(name)
+
+
+async def _take_over(tenant, turn, attempt: int) -> None:
+    opened = await run_for(tenant, recording.take_over, turn, attempt=attempt)
+    if opened is None:
+        return
+    logger.info("turn taken over", extra={"turn": str(turn), "attempt": opened.attempt, "tenant_id": tenant.id})
+    await run_for(tenant, lease.claim, turn, attempt=opened.attempt)
+    running.launch(tenant, opened)
+
+
+async def _refill() -> None:
+    """Put every running turn back into the lease set: its owner renews it, or it lapses and is taken over."""
+    members = await run_for_nobody(_members_of_all)
+    if members:
+        await store.aclient().zadd(lease.KEY, {name: (time.time() + 5) * 1000 for name in members}, nx=True)
+    await store.aclient().set(WHOLE_KEY, "1")
+
+
+def _members_of_all() -> list[str]:
+    members = []
+    for tenant in directory.all_active():
+        with acting_for(tenant):
+            old = timezone.now() - timedelta(milliseconds=2 * lease.LEASE_MS)
+            turns = Turn.objects.filter(state=Turn.State.RUNNING, started_at__lt=old)
+            members += [lease.member(turn, attempt) for turn, attempt in turns.values_list("pk", "attempt")]
+    return members
