@@ -209,7 +209,7 @@ def best_sentences(question: str, given: list[Passage], *, least: float, most: i
     chosen: list[Sentence] = []
     covered: set[str] = set()
     for score, sentence in ranked:
-        hits = sentence.words & weights.keys()
+        hits = (sentence.words | sentence.context) & weights.keys()
         adds = hits - covered or score >= NEARLY * ranked[0][0]
         if score < least or not hits or not adds or any(sentence.text in each.text for each in chosen):
             continue
