@@ -8,7 +8,7 @@ def every(task: str, *, seconds: int, expires_after: int) -> dict:
     return {"task": task, "schedule": timedelta(seconds=seconds), "options": {"expires": expires_after}}
 
 
-CELERY_BEAT_SCHEDULE = {
+SCHEDULE = {
     "relay usage to the ledger": every("metering.tasks.relay", seconds=2, expires_after=10),
     "find documents left behind": every("knowledge.tasks.sweep", seconds=15, expires_after=30),
     "prove that a worker is alive": every("platform_site.tasks.heartbeat", seconds=5, expires_after=30),
