@@ -6,6 +6,8 @@ Source: architecture, section 4 (last paragraph).
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from tenants.context import TenantRef
 
 
@@ -20,7 +22,9 @@ class Options:
 
 Provision = Callable[[TenantRef, Options], None]
 Check = Callable[[Options], None]
+Upgrade = Callable[[BaseDatabaseWrapper], None]
 _provisioners: dict[str, Provision] = {}
+_upgrades: dict[str, Upgrade] = {}
 _checks: list[Check] = []
 
 
@@ -44,3 +48,16 @@ def check_options(options: Options) -> None:
     """Let every app refuse what it cannot make. Raises BadInput. Platform work."""
     for check in _checks:
         check(options)
+
+
+def register_upgrade(name: str, upgrade: Upgrade) -> None:
+    """``upgrade(owner_connection)`` runs at each `manage.py deploy`, after the control plane's migrations.
+
+    For what depends on the day, not on the release (partitions ahead of time); repeated, it changes nothing.
+    """
+    _upgrades[name] = upgrade
+
+
+def upgrades() -> dict[str, Upgrade]:
+    """By app name."""
+    return dict(_upgrades)

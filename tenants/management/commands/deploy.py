@@ -4,7 +4,7 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import connections
 
-from tenants import fleet, rowsecurity, schema_template
+from tenants import fleet, registry, rowsecurity, schema_template
 from tenants.context import acting_for_platform
 from tenants.models import Database
 
@@ -17,6 +17,8 @@ class Command(BaseCommand):
             raise CommandError("DATABASE_OWNER_URL is not set: only the owner may change the control plane.")
         with acting_for_platform("deploy"):
             call_command("migrate", database="owner", interactive=False, verbosity=0)
+            for upgrade in registry.upgrades().values():
+                upgrade(connections["owner"])
             rowsecurity.apply(connections["owner"])
             Database.objects.get_or_create(name="shared_1", defaults={"url_variable": "DATABASE_URL"})
             schema_template.ensure()
