@@ -24,9 +24,9 @@ class Plan(models.Model):
 
 
 class Subscription(TenantOwned):
-    """Which plan a tenant is on."""
+    """Which plan a tenant is on. Provisioning inserts it acting for the tenant; only operators change it."""
 
-    grants = "select"
+    grants = "select, insert"
 
     plan = models.ForeignKey(Plan, models.PROTECT, related_name="subscriptions")
     since = models.DateTimeField(auto_now_add=True)
@@ -55,27 +55,25 @@ class PriceRule(models.Model):
         return f"{self.model} from {self.valid_from}"
 
 
-class UsageRecord(models.Model):
-    """One line of the ledger: append only, one per event id, partitioned by month of ``occurred_at``."""
-
-    tenant_owned = True
-    grants = "select, insert"
+class UsageColumns(models.Model):
+    """What the ledger knows of one use."""
 
     class Certainty(models.TextChoices):
         EXACT = "exact", "As the provider reported"
         ESTIMATED = "estimated", "Estimated"
 
-    event_id = models.UUIDField(default=uuid7)
-    occurred_at = models.DateTimeField()
-    pk = models.CompositePrimaryKey("event_id", "occurred_at")
+    class Kind(models.TextChoices):
+        MODEL = "model", "Answers"
+        EMBEDDING = "embedding", "Reading documents"
+
     tenant = models.ForeignKey(Tenant, models.CASCADE, related_name="+")
-    kind = models.CharField(max_length=20)  # model, embedding
+    kind = models.CharField(max_length=20, choices=Kind)
     provider = models.CharField(max_length=40)
     model = models.CharField(max_length=100)
     region = models.CharField(max_length=40, blank=True)
     input_tokens = models.PositiveBigIntegerField()
     output_tokens = models.PositiveBigIntegerField()
-    cached_tokens = models.PositiveBigIntegerField(default=0)
+    cached_tokens = models.PositiveBigIntegerField(default=0, help_text="Part of the input tokens")
     certainty = models.CharField(max_length=10, choices=Certainty)
     cost = models.DecimalField(max_digits=14, decimal_places=8, help_text="US dollars")
     agent_id = models.UUIDField(null=True, blank=True)
@@ -86,7 +84,36 @@ class UsageRecord(models.Model):
     objects = TenantManager()
 
     class Meta:
-        indexes = [models.Index(fields=["tenant", "-occurred_at"], name="metering_usagerecord_tenant")]
+        abstract = True
 
     def __str__(self):
         return f"{self.model}: {self.input_tokens} in, {self.output_tokens} out"
+
+
+class UsageRecord(UsageColumns):
+    """One line of the ledger: append only, one per event id, partitioned by month of ``occurred_at``."""
+
+    tenant_owned = True
+    grants = "select, insert"
+
+    event_id = models.UUIDField(default=uuid7)
+    occurred_at = models.DateTimeField()
+    pk = models.CompositePrimaryKey("event_id", "occurred_at")
+
+    class Meta:
+        indexes = [
+            models.Index(fields=["tenant", "-occurred_at"], name="metering_usagerecord_tenant"),
+            models.Index(fields=["-occurred_at"], name="metering_usagerecord_time"),
+        ]
+
+
+class LedgerLine(UsageColumns):
+    """The ledger for the operators' admin, which takes no composite key. Reads the rows of UsageRecord."""
+
+    event_id = models.UUIDField(primary_key=True)
+    occurred_at = models.DateTimeField()
+
+    class Meta:
+        managed = False
+        db_table = "metering_usagerecord"
+        verbose_name = "usage record"

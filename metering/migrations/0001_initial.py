@@ -27,11 +27,35 @@ create table metering_usagerecord (
 ) partition by range (occurred_at);
 create table metering_usagerecord_rest partition of metering_usagerecord default;
 create index metering_usagerecord_tenant on metering_usagerecord (tenant_id, occurred_at desc);
+create index metering_usagerecord_time on metering_usagerecord (occurred_at desc);
 """
 PLANS = [  # code, name, tokens an hour, tokens a month, sessions, documents read at once, bytes
     ("free", "Free", 50_000, 500_000, 5, 1, 256 * 1024**2),
     ("pro", "Pro", 500_000, 10_000_000, 50, 2, 5 * 1024**3),
     ("enterprise", "Enterprise", 5_000_000, 100_000_000, 500, 4, 50 * 1024**3),
+]
+
+USAGE_COLUMNS = [
+    ("kind", models.CharField(choices=[("model", "Answers"), ("embedding", "Reading documents")], max_length=20)),
+    ("provider", models.CharField(max_length=40)),
+    ("model", models.CharField(max_length=100)),
+    ("region", models.CharField(blank=True, max_length=40)),
+    ("input_tokens", models.PositiveBigIntegerField()),
+    ("output_tokens", models.PositiveBigIntegerField()),
+    ("cached_tokens", models.PositiveBigIntegerField(default=0, help_text="Part of the input tokens")),
+    (
+        "certainty",
+        models.CharField(choices=[("exact", "As the provider reported"), ("estimated", "Estimated")], max_length=10),
+    ),
+    ("cost", models.DecimalField(decimal_places=8, help_text="US dollars", max_digits=14)),
+    ("agent_id", models.UUIDField(blank=True, null=True)),
+    ("turn_id", models.UUIDField(blank=True, null=True)),
+    ("attempt", models.PositiveIntegerField(default=1)),
+    ("recorded_at", models.DateTimeField(auto_now_add=True)),
+    (
+        "tenant",
+        models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"),
+    ),
 ]
 
 
@@ -120,6 +144,7 @@ class Migration(migrations.Migration):
                 migrations.CreateModel(
                     name="UsageRecord",
                     fields=[
+                        *USAGE_COLUMNS,
                         ("event_id", models.UUIDField(default=tenants.ids.uuid7)),
                         ("occurred_at", models.DateTimeField()),
                         (
@@ -128,40 +153,25 @@ class Migration(migrations.Migration):
                                 "event_id", "occurred_at", blank=True, editable=False, primary_key=True, serialize=False
                             ),
                         ),
-                        ("kind", models.CharField(max_length=20)),
-                        ("provider", models.CharField(max_length=40)),
-                        ("model", models.CharField(max_length=100)),
-                        ("region", models.CharField(blank=True, max_length=40)),
-                        ("input_tokens", models.PositiveBigIntegerField()),
-                        ("output_tokens", models.PositiveBigIntegerField()),
-                        ("cached_tokens", models.PositiveBigIntegerField(default=0)),
-                        (
-                            "certainty",
-                            models.CharField(
-                                choices=[("exact", "As the provider reported"), ("estimated", "Estimated")],
-                                max_length=10,
-                            ),
-                        ),
-                        ("cost", models.DecimalField(decimal_places=8, help_text="US dollars", max_digits=14)),
-                        ("agent_id", models.UUIDField(blank=True, null=True)),
-                        ("turn_id", models.UUIDField(blank=True, null=True)),
-                        ("attempt", models.PositiveIntegerField(default=1)),
-                        ("recorded_at", models.DateTimeField(auto_now_add=True)),
-                        (
-                            "tenant",
-                            models.ForeignKey(
-                                on_delete=django.db.models.deletion.CASCADE, related_name="+", to="tenants.tenant"
-                            ),
-                        ),
                     ],
                     options={
                         "indexes": [
-                            models.Index(fields=["tenant", "-occurred_at"], name="metering_usagerecord_tenant")
+                            models.Index(fields=["tenant", "-occurred_at"], name="metering_usagerecord_tenant"),
+                            models.Index(fields=["-occurred_at"], name="metering_usagerecord_time"),
                         ],
                     },
                 ),
             ],
             database_operations=[migrations.RunSQL(LEDGER, "drop table metering_usagerecord")],
+        ),
+        migrations.CreateModel(
+            name="LedgerLine",
+            fields=[
+                *USAGE_COLUMNS,
+                ("event_id", models.UUIDField(primary_key=True, serialize=False)),
+                ("occurred_at", models.DateTimeField()),
+            ],
+            options={"verbose_name": "usage record", "db_table": "metering_usagerecord", "managed": False},
         ),
         migrations.RunPython(seed_plans, migrations.RunPython.noop),
     ]

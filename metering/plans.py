@@ -1,0 +1,72 @@
+"""What the current tenant may use: the allowances of its plan."""
+
+import time
+from dataclasses import dataclass
+
+from metering.errors import NoPlan
+from metering.models import Plan, Subscription
+from platform_site.errors import BadInput
+from tenants.context import TenantRef, current
+from tenants.registry import Options
+
+CACHE_SECONDS = 5
+
+
+@dataclass(frozen=True)
+class Allowances:
+    """One plan's limits. Tokens are input plus output of model calls."""
+
+    plan: str
+    tokens_per_hour: int
+    tokens_per_month: int
+    sessions: int
+    ingest_concurrency: int
+    storage_bytes: int
+
+
+_cache: dict[int, tuple[float, Allowances]] = {}  # by tenant id
+
+
+def allowances() -> Allowances:
+    """The current tenant's limits; an operator's change holds within some seconds in every process.
+
+    Raises  NoPlan
+    """
+    tenant_id = current().id
+    kept = _cache.get(tenant_id)
+    if kept and kept[0] > time.monotonic():
+        return kept[1]
+    subscription = Subscription.objects.select_related("plan").first()
+    if subscription is None:
+        raise NoPlan
+    found = _of(subscription.plan)
+    _cache[tenant_id] = (time.monotonic() + CACHE_SECONDS, found)
+    return found
+
+
+def forget() -> None:
+    """Drop what this process remembers, after a plan or subscription has changed here."""
+    _cache.clear()
+
+
+def _of(plan: Plan) -> Allowances:
+    return Allowances(
+        plan=plan.name,
+        tokens_per_hour=plan.tokens_per_hour,
+        tokens_per_month=plan.tokens_per_month,
+        sessions=plan.sessions,
+        ingest_concurrency=plan.ingest_concurrency,
+        storage_bytes=plan.storage_bytes,
+    )
+
+
+def check_order(options: Options) -> None:
+    """Refuse a new tenant on a plan that does not exist. Raises BadInput."""
+    codes = list(Plan.objects.order_by("tokens_per_month").values_list("code", flat=True))
+    if options.plan not in codes:
+        raise BadInput(f"There is no plan “{options.plan}”. Choose one of: {', '.join(codes)}.")
+
+
+def provision(tenant: TenantRef, options: Options) -> None:
+    """Put a new tenant on the plan it was ordered with."""
+    Subscription.objects.get_or_create(defaults={"plan": Plan.objects.get(code=options.plan)}, tenant_id=tenant.id)
