@@ -11,7 +11,8 @@ _PASSAGES = re.compile(r"^<<<passages (\S+)\n(.*?)^passages \1>>>", re.DOTALL | 
 _HEADER = re.compile(r"\[(\d+)\] ([^\n]*)(?:\n|$)")
 _WORD = re.compile(r"[^\W_]+(?:['’][^\W_]+)?")
 _SENTENCE_END = re.compile(r"(?:(?<=[.!?])|(?<=[.!?][\"”’)]))\s+(?=[\"“‘(]?[A-ZÀ-Þ0-9£$€])")
-_LIST_ITEM = re.compile(r"\s*(?:[-*•–|>]+|#+|\d{1,2}[.)]\s)")
+_LIST_ITEM = re.compile(r"\s*(?:[-*•–>]+|\d{1,2}[.)])\s")
+_HEADING = re.compile(r"#+ .*|[^.!?:;|]{2,80}")
 _ABBREVIATION = re.compile(r"\b(?:Dr|Mr|Mrs|Ms|Prof|St|No|approx|e\.g|i\.e|z\.B|Nr|Tel)\.$")
 _STOP = frozenset(
     re.findall(
@@ -27,8 +28,9 @@ _STOP = frozenset(
         habe hat""",
     )
 )
-LIST_CHARACTERS = 400  # a longer list is quoted by its items only
-NEARLY = 0.8
+LIST_CHARACTERS = 700  # a longer list is quoted by its items only
+NEARLY = 0.8  # as good as the best sentence: quoted too, though it adds nothing
+RANK = 0.03  # what a passage loses against the one before it: the search knows more than shared words
 
 _stem = Stemmer.Stemmer("english").stemWord
 
@@ -123,8 +125,9 @@ def sentences(passage: Passage) -> list[Sentence]:
         texts = [text for _, text in group]
         if kind == "heading":
             heading, lead = texts[-1], ""
-        elif kind == "item":
-            found += _list(number, context, heading, lead, texts)
+        elif kind in ("item", "row"):
+            quote = _list if kind == "item" else _table
+            found += quote(number, context, heading, lead, texts)
             lead = ""
         else:
             for text in texts:
@@ -143,10 +146,23 @@ def _list(number: int, context: frozenset, heading: str, lead: str, items: list[
     found = [
         Sentence(number, f"{title} {item}".strip(), _set(heading, lead, item), context, _set(item)) for item in items
     ]
-    whole = f"{title} {'; '.join(items)}"
-    if title and len(whole) <= LIST_CHARACTERS:
-        found.append(Sentence(number, whole, _set(heading, lead), context))
-    return found
+    return found + _whole(number, context, title, items)
+
+
+def _table(number: int, context: frozenset, heading: str, lead: str, rows: list[str]) -> list[Sentence]:
+    """A table is quoted like a list of its rows, each cell with the head of its column; the heads lend their words."""
+    heads, *rest = ([cell.strip() for cell in row.split("|")] for row in rows)
+    found = []
+    for first, *cells in rest:
+        told = "; ".join(f"{head}: {cell}" for head, cell in zip(heads[1:], cells, strict=False))
+        lent = _set(heading, lead, *heads, first, *cells)
+        found.append(Sentence(number, f"{first} – {told}", lent, context, _set(first, *cells)))
+    return found + _whole(number, context, lead or (heading and f"{heading}:"), [row.text for row in found])
+
+
+def _whole(number: int, context: frozenset, title: str, items: list[str]) -> list[Sentence]:
+    whole = "\n- ".join([title, *items])
+    return [Sentence(number, whole, _set(title), context)] if title and len(whole) <= LIST_CHARACTERS else []
 
 
 def _set(*texts: str) -> frozenset[str]:
@@ -154,16 +170,25 @@ def _set(*texts: str) -> frozenset[str]:
 
 
 def _pieces(text: str) -> list[tuple[str, str]]:
-    """("heading", "item" or "prose", text) in order. Lines are joined, except where a list or a paragraph begins."""
-    blocks: list[tuple[str, str]] = [("prose", "")]
-    for line in text.split("\n"):
-        mark = _LIST_ITEM.match(line)
-        if mark or not line.strip() or blocks[-1][0] == "heading":
-            blocks.append(("prose" if not mark else "heading" if "#" in mark.group() else "item", ""))
-        blocks[-1] = (blocks[-1][0], f"{blocks[-1][1]} {line[mark.end() if mark else 0 :].strip(' #|')}".strip())
-    return [
-        (kind, piece) for kind, block in blocks for piece in ([block] if kind == "heading" else _split_prose(block))
-    ]
+    """("heading", "item", "row" or "prose", text) in order; the lines of a paragraph of prose are joined."""
+    pieces: list[tuple[str, str]] = []
+    for paragraph in re.split(r"\n\s*\n", text):
+        lines = paragraph.strip().split("\n")
+        if len(lines) == 1 and _HEADING.fullmatch(lines[0]):
+            pieces.append(("heading", lines[0].strip("# ")))
+            continue
+        blocks: list[tuple[str, str]] = [("prose", "")]
+        for line in lines:
+            mark = _LIST_ITEM.match(line)
+            if line.count(" | ") > 0:
+                blocks.append(("row", line.strip("| ")))
+            elif mark or blocks[-1][0] == "row":
+                blocks.append(("item" if mark else "prose", line[mark.end() if mark else 0 :].strip()))
+            else:
+                blocks[-1] = (blocks[-1][0], f"{blocks[-1][1]} {line.strip()}".strip())
+        for kind, block in blocks:
+            pieces += [(kind, piece) for piece in ([block] if kind == "row" else _split_prose(block))]
+    return pieces
 
 
 def _split_prose(block: str) -> list[str]:
@@ -194,7 +219,8 @@ def _scored(question: str, given: list[Passage]) -> tuple[list[tuple[float, Sent
         around = sum(weight for word, weight in weights.items() if word in sentence.context - sentence.words)
         return (inside + around / 2) / whole
 
-    return [(score(sentence), sentence) for sentence in every], weights
+    trust = {passage.number: 1 / (1 + RANK * place) for place, passage in enumerate(given)}
+    return [(score(sentence) * trust[sentence.number], sentence) for sentence in every], weights
 
 
 def best_fit(question: str, given: list[Passage]) -> float:
@@ -222,8 +248,12 @@ def best_sentences(question: str, given: list[Passage], *, least: float, most: i
 
 def quoted(found: list[Sentence]) -> str:
     """The sentences as one text, each followed by its passage's number."""
-    return " ".join(f"{sentence.text.rstrip()}{_stop(sentence.text)} [{sentence.number}]" for sentence in found)
+    said = ""
+    for sentence in found:
+        space = "\n\n" if "\n" in said or (said and "\n" in sentence.text) else " "
+        said += f"{space}{sentence.text.rstrip()}{_stop(sentence.text)} [{sentence.number}]"
+    return said.strip()
 
 
 def _stop(text: str) -> str:
-    return "" if text.rstrip().endswith((".", "!", "…")) else "."
+    return "" if text.rstrip().endswith((".", "!", "…")) or "\n" in text else "."

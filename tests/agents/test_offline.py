@@ -15,6 +15,10 @@ CLINIC = [
     "[3] FAQ |  | \n## Animals\nCan I bring my dog? No, only guide dogs are allowed.\n\n"
     "How do I cancel an appointment? Call us at least 24 hours before. Late cancellations cost £30.",
 ]
+TABLE = [
+    "[1] Hours and prices |  | \nValid from 1 January.\n\nOpening hours\n\nDay | Reception | Doctors\n"
+    "Monday | 8:00 to 18:30 | none\nSaturday | 9:00 to 12:30 | by appointment\n\nThe phone is closed at noon."
+]
 HOMES = [
     "[1] Tenancy guide | p 1 | Deposit\nThe deposit is five weeks' rent. It costs nothing to view a flat.",
     "[2] Viewings |  | \nViewings take place on Saturdays between 10:00 and 14:00.",
@@ -54,7 +58,7 @@ async def said(*args, **kwargs):
         ("What does teeth whitening cost?", "Teeth whitening costs £250 per session. [2]"),
         ("When are you open on Saturday?", "Saturday: 9 a.m. to 1 p.m. only by appointment. [1]"),
         ("Are you open on Sundays?", "The clinic is closed on Sundays. [1]"),
-        ("Which insurers do you accept?", "We accept the following insurers: Bupa; AXA Health; Vitality. [2]"),
+        ("Which insurers do you accept?", "We accept the following insurers:\n- Bupa\n- AXA Health\n- Vitality [2]"),
         ("Do you take Bupa?", "We accept the following insurers: Bupa. [2]"),
         ("Can I bring my dog?", "No, only guide dogs are allowed. [3]"),
         ("Hi, how do I cancel my appointment?", "Call us at least 24 hours before. [3]"),
@@ -62,6 +66,16 @@ async def said(*args, **kwargs):
 )
 async def test_it_quotes_the_sentence_that_answers_and_names_its_passage(question, expected):
     assert expected in await said(question)
+
+
+async def test_it_reads_tables_by_row_and_column():
+    assert await said("When do doctors work on Saturday?", TABLE) == (
+        "Saturday – Reception: 9:00 to 12:30; Doctors: by appointment. [1]"
+    )
+    assert await said("What are your opening hours?", TABLE) == (
+        "Opening hours:\n- Monday – Reception: 8:00 to 18:30; Doctors: none\n"
+        "- Saturday – Reception: 9:00 to 12:30; Doctors: by appointment [1]\n\nThe phone is closed at noon. [1]"
+    )
 
 
 @pytest.mark.parametrize("question", ["What does teeth whitening cost?", "Do you take Bupa?", "Is my dog allowed?"])
