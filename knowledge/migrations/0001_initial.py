@@ -43,8 +43,15 @@ class Migration(migrations.Migration):
                 ("file_name", models.CharField(max_length=255)),
                 ("kind", models.CharField(blank=True, max_length=10)),
                 ("bytes", models.PositiveBigIntegerField()),
-                ("path", models.CharField(help_text="Below the tenant's folder of the file store", max_length=200)),
-                ("digest", models.CharField(help_text="SHA-256 of the file", max_length=64)),
+                (
+                    "path",
+                    models.CharField(
+                        blank=True,
+                        help_text="Below the tenant's folder of the file store; empty: refused, not kept",
+                        max_length=200,
+                    ),
+                ),
+                ("digest", models.CharField(blank=True, help_text="SHA-256 of the file", max_length=64)),
                 (
                     "state",
                     models.CharField(
@@ -65,9 +72,16 @@ class Migration(migrations.Migration):
                 ("error_code", models.CharField(blank=True, max_length=20)),
                 ("error_text", models.CharField(blank=True, help_text="What is wrong and what to do", max_length=300)),
                 ("revision", models.PositiveIntegerField(default=1)),
-                ("attempts", models.PositiveSmallIntegerField(default=0)),
+                ("attempts", models.PositiveSmallIntegerField(default=0, help_text="Of this revision")),
                 ("lease_owner", models.UUIDField(blank=True, null=True)),
-                ("lease_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "lease_until",
+                    models.DateTimeField(blank=True, help_text="While queued: not to be tried before", null=True),
+                ),
+                (
+                    "moved_at",
+                    models.DateTimeField(default=django.utils.timezone.now, help_text="The last step forward"),
+                ),
                 ("added_by", models.CharField(max_length=254)),
                 ("created_at", models.DateTimeField(default=django.utils.timezone.now)),
                 ("ready_at", models.DateTimeField(blank=True, null=True)),

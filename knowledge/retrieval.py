@@ -1,0 +1,113 @@
+"""Finds the passages that answer a question."""
+
+import logging
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from knowledge import embedder, sparse, vectors
+from knowledge.models import Document, KnowledgeBase, Passage
+from platform_site.errors import TemporaryFailure
+from tenants.ids import uuid7
+from tenants.transactions import atomic
+
+logger = logging.getLogger(__name__)
+
+MOST_CHARACTERS = 2_000  # of a question that are looked at
+MIN_COVERAGE = 0.20  # beside a model: of the best keyword score that a passage could have
+MIN_COVERAGE_ALONE = 0.08
+LANGUAGE_SECONDS = 60
+WIDER = 200  # passages asked for when too many of the first cannot be shown
+
+_known: dict[UUID, tuple[float, str]] = {}  # base: (until when, its language)
+
+
+@dataclass(frozen=True)
+class Found:
+    """A passage of a ready document. score: higher is better, comparable within one answer only."""
+
+    document: UUID
+    passage: UUID
+    title: str
+    page: int | None
+    heading: str
+    text: str
+    updated_at: datetime
+    score: float
+
+
+@dataclass(frozen=True)
+class Retrieved:
+    """The best passages, best first. keyword_only: no embedding model took part, so other words find nothing."""
+
+    passages: list[Found]
+    keyword_only: bool
+
+
+def find(question: str, *, bases: list[UUID], limit: int = 6) -> Retrieved:
+    """Look for passages in these knowledge bases; none may come.
+
+    Raises  VectorStoreDown
+    """
+    question = question[:MOST_CHARACTERS]
+    words = _words(question, bases)
+    dense = _dense(question) if bases else None
+    size = 2 * limit
+    while True:
+        hits = vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
+        shown = _shown([hit for hit in hits if _good_enough(hit)])
+        # Passages of documents that are not ready are left out here, so there may be better places further down.
+        if len(shown) >= limit or len(hits) < size or size == WIDER:
+            return Retrieved(shown[:limit], keyword_only=dense is None)
+        size = WIDER
+
+
+def _words(question: str, bases: list[UUID]) -> sparse.Sparse:
+    """The question's terms in each language that the bases have."""
+    weights: dict[int, float] = {}
+    for language in _languages(bases):
+        weights |= dict(zip(*sparse.query_vector(question, language), strict=True))
+    indices = sorted(weights)
+    return indices, [weights[index] for index in indices]
+
+
+def _languages(bases: list[UUID]) -> list[str]:
+    """Asked for now and then only: it hardly ever changes, and a chat waits."""
+    now = time.monotonic()
+    if any(_known.get(base, (0.0, ""))[0] < now for base in bases):
+        for base, language in KnowledgeBase.objects.filter(pk__in=bases).values_list("pk", "language"):
+            _known[base] = now + LANGUAGE_SECONDS, language
+    return sorted({_known[base][1] for base in bases if base in _known})
+
+
+def _dense(question: str) -> list[float] | None:
+    """The question's meaning, or None: keywords must do."""
+    if not embedder.configured():
+        return None
+    try:
+        [vector], used = embedder.embed([question], "query")
+    except TemporaryFailure:
+        logger.warning("a question was not embedded")
+        return None
+    with atomic():
+        embedder.record(uuid7(), used)
+    return vector
+
+
+def _good_enough(hit: vectors.Hit) -> bool:
+    if hit.cosine is None:
+        return hit.coverage >= MIN_COVERAGE_ALONE
+    return hit.cosine >= embedder.MIN_COSINE or hit.coverage >= MIN_COVERAGE
+
+
+def _shown(hits: list[vectors.Hit]) -> list[Found]:
+    """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
+    known = Passage.objects.filter(pk__in=[hit.id for hit in hits], document__state=Document.State.READY)
+    rows = {row.pk: row for row in known.select_related("document") if row.revision == row.document.revision}
+    return [_found(rows[hit.id], hit.score) for hit in hits if hit.id in rows]
+
+
+def _found(row: Passage, score: float) -> Found:
+    document = row.document
+    return Found(document.pk, row.pk, document.title, row.page, row.heading, row.text, document.ready_at, score)
