@@ -129,8 +129,7 @@ class _Splitter:
     def _cut(
         self, block: Block, start: int, end: int, room: float, header: str = "", is_row: bool = False
     ) -> Iterator[_Unit]:
-        for first, last in _pieces(block.text, start, end, room):
-            size = _tokens(block.text[first:last])
+        for first, last, size in _pieces(block.text, start, end, room):
             yield _Unit(block.char_start + first, block.char_start + last, block.page, size, header, is_row)
 
     def _fits(self, group: list[_Section], section: _Section) -> bool:
@@ -223,7 +222,7 @@ class _Splitter:
         words = " > ".join([*([title] if title else []), *_without_title(title, path)])
         if _tokens(words) <= self.most / 4:
             return words
-        start, end = next(_pieces(words, 0, len(words), self.most / 4))
+        start, end, _ = next(_pieces(words, 0, len(words), self.most / 4))
         return words[start:end]
 
 
@@ -240,12 +239,15 @@ def _without_title(title: str, path: tuple[str, ...]) -> tuple[str, ...]:
 
 def _tokens(text: str) -> float:
     """Words times 1.3, more for long ones; scripts without spaces by the letter."""
-    return sum(map(_word_tokens, text.split()))
+    words = text.split()
+    if text.isascii():
+        return sum([length / 4 if length > 5 else 1.3 for length in map(len, words)])
+    return sum(map(_word_tokens, words))
 
 
 def _word_tokens(word: str) -> float:
     if word.isascii():
-        return max(1.3, len(word) / 4)
+        return len(word) / 4 if len(word) > 5 else 1.3
     return max(1.3, sum(0.25 if letter < "\x80" else 0.5 if letter < "\u2e80" else 1 for letter in word))
 
 
@@ -276,21 +278,21 @@ def _rows(text: str) -> Iterator[tuple[int, int]]:
         start = end + 1
 
 
-def _pieces(text: str, start: int, end: int, room: float) -> Iterator[tuple[int, int]]:
-    """A stretch of text in pieces that fit: whole if it does, else cut between words, and long words anywhere."""
-    if _tokens(text[start:end]) <= room:
-        yield start, end
+def _pieces(text: str, start: int, end: int, room: float) -> Iterator[tuple[int, int, float]]:
+    """(start, end, tokens) of pieces that fit: all of it, or cut between words, long words anywhere."""
+    size = _tokens(text[start:end])
+    if size <= room:
+        yield start, end, size
         return
-    first = last = None
+    first = last = start
     size = 0.0
     for low, high in _short_words(text, start, end, room):
         more = _word_tokens(text[low:high])
-        if first is not None and size + more > room:
-            yield first, last
-            first, size = None, 0.0
-        first, last, size = low if first is None else first, high, size + more
-    if first is not None:
-        yield first, last
+        if size and size + more > room:
+            yield first, last, size
+            size = 0.0
+        first, last, size = first if size else low, high, size + more
+    yield first, last, size
 
 
 def _short_words(text: str, start: int, end: int, room: float) -> Iterator[tuple[int, int]]:

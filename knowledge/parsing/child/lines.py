@@ -1,5 +1,6 @@
 """The lines of a PDF page in reading order, with the size and place of their type."""
 
+import math
 import re
 from collections.abc import Iterator
 from ctypes import byref, c_double, c_int, create_string_buffer
@@ -12,7 +13,7 @@ import pypdfium2.raw as raw
 from . import rows
 
 _GAP = 1.2  # in heights of the type: wider than between words
-_BOLD = re.compile(rb"bold|black|heavy|semibold", re.I)
+_BOLD = re.compile(rb"bold|black|heavy|-medi|cmbx", re.I)
 _TYPOGRAPHIC = str.maketrans({"\ufffe": "\xad", "\x02": "\xad", "\uf0b7": "•", "\uf0a7": "▪"})
 
 Segment = tuple[float, float, float, float]  # left, bottom, right, top, in points from the lower left corner
@@ -114,14 +115,26 @@ def _distance(segment: Segment, x: float) -> float:
 
 
 def _set(textpage: pypdfium2.PdfTextPage, start: int, text: str, segment: Segment) -> Line:
-    """A line with its size, which is the height of its first letter's font as drawn."""
-    box = raw.FS_RECTF()
-    raw.FPDFText_GetLooseCharBox(textpage, start, byref(box))
-    left, bottom, right, top = segment
-    if box.top > box.bottom:
-        bottom, top = box.bottom, box.top
-    size = round(2 * (top - bottom)) / 2 or 1.0
-    return Line(text, size, _is_bold(textpage, start), left, bottom, right, top)
+    """A line with its type, judged by a letter at its start, middle and end: a name or code inside does not count.
+
+    Its bottom and top follow from the baseline and the size, because boxes differ between fonts.
+    """
+    places = (start, start + len(text) // 2, start + len(text) - 1)
+    sizes = sorted(size for place in places if (size := _size(textpage, place)))
+    size = sizes[len(sizes) // 2] if sizes else max(1.0, segment[3] - segment[1])
+    x, baseline = c_double(), c_double()
+    if not raw.FPDFText_GetCharOrigin(textpage, start, byref(x), byref(baseline)):
+        baseline.value = segment[1]
+    bold = all(_is_bold(textpage, place) for place in places)
+    bottom = baseline.value - 0.22 * size
+    return Line(text, round(2 * size) / 2, bold, segment[0], bottom, segment[2], bottom + size)
+
+
+def _size(textpage: pypdfium2.PdfTextPage, index: int) -> float:
+    matrix = raw.FS_MATRIX()
+    if not raw.FPDFText_GetMatrix(textpage, index, byref(matrix)):
+        return 0.0
+    return raw.FPDFText_GetFontSize(textpage, index) * math.hypot(matrix.c, matrix.d)
 
 
 def _is_bold(textpage: pypdfium2.PdfTextPage, index: int) -> bool:

@@ -8,13 +8,14 @@ from statistics import mode
 import pypdfium2
 import pypdfium2.raw as raw
 
+from . import running
 from .items import Failure, block, head
 from .lines import Line, page_lines
 from .rows import MARK
 
 _MAX_PAGES = 5_000
 _MAX_HEADING, _HEADING_LINES = 150, 3
-_EDGE_LINES = 2  # where running headers and footers stand
+_LEADER = re.compile(r"(\. ?){4}")  # of a table of contents
 _PROGRAM = re.compile(r"^Microsoft (Word|PowerPoint) - |\.(docx?|pptx?|indd|odt|rtf|tex|pdf)$", re.I)
 
 
@@ -26,7 +27,7 @@ def read(data: bytes) -> Iterator[dict]:
     pages = [page_lines(document[number]) for number in range(len(document))]
     if not any(pages):
         raise Failure("scanned" if _shows_something(document) else "empty")
-    pages = _without_running_lines(pages)
+    pages = running.without(pages)
     levels = _Levels(line for lines in pages for line in lines)
     blocks = [item for number, lines in enumerate(pages, 1) for item in _blocks(lines, number, levels)]
     yield head(_title(document, blocks), len(pages))
@@ -47,30 +48,6 @@ def _shows_something(document: pypdfium2.PdfDocument) -> bool:
     return any(next(page.get_objects(max_depth=2), None) is not None for page in first)
 
 
-def _without_running_lines(pages: list[list[Line]]) -> list[list[Line]]:
-    """Take out what most pages repeat at their top or bottom, whatever number it holds."""
-    if len(pages) < 3:
-        return pages
-    edges = [{_pattern(line) for line in _edge(lines)} for lines in pages]
-    seen = Counter(pattern for patterns in edges for pattern in patterns)
-    running = {pattern for pattern, times in seen.items() if times >= max(3, 0.6 * len(pages))}
-    return [_without(lines, running) for lines in pages]
-
-
-def _without(lines: list[Line], running: set[str]) -> list[Line]:
-    gone = {id(line) for line in _edge(lines) if _pattern(line) in running}
-    return [line for line in lines if id(line) not in gone]
-
-
-def _edge(lines: list[Line]) -> list[Line]:
-    down = sorted(lines, key=lambda line: -line.top)
-    return down[:_EDGE_LINES] + down[-_EDGE_LINES:]
-
-
-def _pattern(line: Line) -> str:
-    return re.sub(r"\d+", "#", line.text)
-
-
 class _Levels:
     """Which lines are headings, and how high: by their size beside the body's, then by bold type."""
 
@@ -87,7 +64,7 @@ class _Levels:
         text = " ".join(line.text for line in lines)
         if len(lines) > _HEADING_LINES or len(text) > _MAX_HEADING or text.endswith((".", ",", ";")):
             return None
-        if not re.search(r"[^\W\d_]{2}", text) or any(line.cells for line in lines):
+        if not re.search(r"[^\W\d_]{2}", text) or _LEADER.search(text) or lines[0].cells:
             return None
         if lines[0].size in self.sizes:
             return min(self.sizes.index(lines[0].size) + 1, 5)
@@ -131,7 +108,9 @@ def _begins(group: list[Line], line: Line, usual: float) -> bool:
     above = group[-1]
     if above.cells and line.cells:
         return above.bottom - line.top > 2.5 * line.size
-    if (above.size, above.bold, above.cells) != (line.size, line.bold, line.cells):
+    if above.bold != line.bold or above.cells or line.cells:
+        return True
+    if abs(above.size - line.size) > 0.08 * line.size:
         return True
     step = above.bottom - line.bottom
     if step < 0:  # the next column: a sentence may go on there
