@@ -4,7 +4,6 @@ Two tenants stand in every isolation test: acme, and a stranger globex. Each tes
 """
 
 import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator

@@ -122,11 +122,15 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _guard_transaction(self, wanted: Binding) -> None:
         """One transaction belongs to one tenant."""
         if not self.in_atomic_block:
-            self._transaction_of = None
-        elif self._transaction_of is None:
+            return
+        if self._transaction_of is None:
             self._transaction_of = wanted
         elif self._transaction_of != wanted:
             raise TenantMismatch("a transaction begun for one tenant was used for another")
+
+    def _set_autocommit(self, autocommit):
+        super()._set_autocommit(autocommit)
+        self._transaction_of = None  # a transaction begins or has ended
 
     @contextmanager
     def pinned(self, schema: str, role: str = "none"):

@@ -1,0 +1,283 @@
+"""The database backend: a connection is what the context says, at every statement, or the statement is refused."""
+
+import threading
+from dataclasses import replace
+
+import pytest
+from django.contrib.contenttypes.models import ContentType
+from django.db import OperationalError, ProgrammingError, connections, transaction
+
+from agents.conversations.models import EndUser
+from tenants import databases
+from tenants.context import acting_for, acting_for_platform
+from tenants.errors import NoTenantContext, TenantMismatch
+from tenants.models import AuditEvent, Database
+from tenants.transactions import after_commit, atomic, atomic_control
+
+
+def state_of(tenant) -> tuple:
+    """Role, path and setting of the tenant's data connection, as the server sees them."""
+    with connections[tenant.alias].cursor() as cursor:
+        cursor.execute("select current_user, current_setting('search_path'), current_setting('app.tenant_id')")
+        return cursor.fetchone()
+
+
+def expected(tenant) -> tuple:
+    return tenant.role, tenant.schema, str(tenant.id)
+
+
+def test_role_path_and_setting_follow_the_context(acme, globex):
+    for tenant in (acme, globex, acme):
+        with acting_for(tenant):
+            assert state_of(tenant) == expected(tenant)
+
+
+def test_raw_sql_naming_another_tenants_schema_is_refused_by_postgres(acme, globex):
+    with acting_for(acme), connections[acme.alias].cursor() as cursor:
+        with pytest.raises(ProgrammingError, match="permission denied for schema"):
+            cursor.execute(f"select * from {globex.schema}.conversations_enduser")
+        with pytest.raises(ProgrammingError, match="permission denied for schema"):
+            cursor.execute("select * from public.tenants_tenant")
+
+
+def test_a_data_connection_outside_any_tenant_is_refused(acme):
+    with pytest.raises(NoTenantContext), connections[acme.alias].cursor():
+        pass
+    with pytest.raises(NoTenantContext):
+        EndUser.objects.using(acme.alias).count()
+    with acting_for_platform("a test"), pytest.raises(NoTenantContext):
+        EndUser.objects.using(acme.alias).count()
+
+
+def test_a_tenant_placed_elsewhere_is_refused(acme):
+    with acting_for(replace(acme, alias="elsewhere_v1")), pytest.raises(TenantMismatch):
+        EndUser.objects.using(acme.alias).count()
+
+
+@pytest.mark.parametrize("alias", ["platform", "provision"])
+def test_the_platforms_logins_are_for_platform_work_only(acme, alias):
+    with pytest.raises(NoTenantContext), connections[alias].cursor():
+        pass
+    with acting_for(acme), pytest.raises(NoTenantContext), connections[alias].cursor():
+        pass
+    with acting_for_platform("a test"), connections[alias].cursor() as cursor:
+        cursor.execute("select current_setting('app.tenant_id', true)")
+        assert not cursor.fetchone()[0]
+
+
+def test_a_rollback_that_reverts_the_binding_is_noticed(acme, globex):
+    with acting_for(acme):
+        state_of(acme)
+    with acting_for(globex):
+        with pytest.raises(ValueError), atomic():
+            assert state_of(globex) == expected(globex)  # bound inside the transaction, reverted with it
+            raise ValueError
+        assert state_of(globex) == expected(globex)
+
+
+def test_a_savepoints_rollback_is_noticed(acme):
+    with acting_for(acme), atomic():
+        with pytest.raises(ValueError), atomic():
+            EndUser.objects.create(secret_hash="gone")
+            raise ValueError
+        assert state_of(acme) == expected(acme)
+        assert EndUser.objects.count() == 0
+
+
+def test_a_reset_behind_our_back_is_noticed(acme):
+    with acting_for(acme):
+        state_of(acme)
+        connections[acme.alias].connection.execute("discard all")
+        assert state_of(acme) == expected(acme)
+
+
+def test_one_transaction_belongs_to_one_tenant(acme, globex):
+    with pytest.raises(TenantMismatch, match="transaction"), transaction.atomic(using=acme.alias):
+        with acting_for(acme):
+            EndUser.objects.create(secret_hash="a")
+        with acting_for(globex):
+            EndUser.objects.count()
+    with acting_for(acme):
+        assert EndUser.objects.count() == 0
+
+
+def test_a_cursor_that_outlives_its_context_is_refused_or_rebound(acme, globex):
+    with acting_for(acme):
+        cursor = connections[acme.alias].cursor()
+        cursor.execute("insert into conversations_enduser values (gen_random_uuid(), 'a', now(), now())")
+    with pytest.raises(NoTenantContext):
+        cursor.execute("select 1")
+    with acting_for(globex):
+        cursor.execute("select count(*) from conversations_enduser")
+        assert cursor.fetchone() == (0,)
+        cursor.executemany("select %s", [(1,)])
+    cursor.close()
+
+
+def test_the_recording_cursor_obeys_too(acme, globex):
+    with acting_for(acme):
+        connection = connections[acme.alias]
+        connection.force_debug_cursor = True
+        cursor = connection.cursor()
+        cursor.execute("select 1")
+        connection.force_debug_cursor = False
+    with acting_for(globex):
+        cursor.execute("select current_setting('app.tenant_id')")
+        assert cursor.fetchone() == (str(globex.id),)
+
+
+def test_a_server_side_cursor_reads_its_own_tenant(acme, globex):
+    for tenant, count in ((acme, 3), (globex, 1)):
+        with acting_for(tenant):
+            EndUser.objects.bulk_create(EndUser(secret_hash=f"{tenant.id}-{n}") for n in range(count))
+    for tenant, count in ((acme, 3), (globex, 1)):
+        with acting_for(tenant):
+            assert len(list(EndUser.objects.iterator(chunk_size=1))) == count
+
+
+def test_a_pooled_connection_keeps_nothing_of_its_last_tenant(acme, globex):
+    with acting_for(acme):
+        state_of(acme)
+        server_process = connections[acme.alias].connection.info.backend_pid
+        connections[acme.alias].close()
+    for _ in range(20):
+        with acting_for(globex):
+            assert state_of(globex) == expected(globex)
+            same = connections[globex.alias].connection.info.backend_pid == server_process
+            connections[globex.alias].close()
+        if same:
+            return
+    pytest.fail("the pool never gave the same connection back")
+
+
+def test_a_killed_connection_is_replaced_and_bound_again(acme):
+    with acting_for(acme):
+        state_of(acme)
+        pid = connections[acme.alias].connection.info.backend_pid
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        # one's own logins' connections may be ended without being superuser
+        cursor.execute("select usename from pg_stat_activity where pid = %s", [pid])
+        assert cursor.fetchone()
+    connections[acme.alias].connection.close()
+    with acting_for(acme):
+        with pytest.raises(OperationalError):
+            state_of(acme)
+        connections[acme.alias].close()
+        assert state_of(acme) == expected(acme)
+
+
+def test_threads_do_not_inherit_a_tenant(acme):
+    seen = []
+
+    def ask():
+        try:
+            EndUser.objects.count()
+        except NoTenantContext as error:
+            seen.append(error)
+
+    with acting_for(acme):
+        thread = threading.Thread(target=ask)
+        thread.start()
+        thread.join()
+    assert len(seen) == 1
+
+
+def test_only_platform_work_may_pin_a_connection(acme):
+    with acting_for(acme), pytest.raises(TenantMismatch), connections["provision"].pinned("t_1"):
+        pass
+    with acting_for_platform("a test"), connections["provision"].pinned(acme.schema, acme.role) as connection:
+        assert connection.schema_name == acme.schema
+        with connection.cursor() as cursor:
+            cursor.execute("select count(*) from conversations_enduser")
+
+
+@pytest.mark.parametrize("name", ["t_1, public", 't_1"', "T_1", "", "a" * 64, "pg catalog"])
+def test_a_schema_name_that_is_not_ours_never_reaches_sql(name):
+    with acting_for_platform("a test"), connections["provision"].pinned(name), pytest.raises(TenantMismatch):
+        connections["provision"].cursor()
+    connections["provision"].close()
+
+
+def test_django_tenants_ways_of_setting_a_tenant_are_refused(acme):
+    with pytest.raises(TypeError, match="acting_for"):
+        connections["default"].set_tenant(acme)
+    connections["default"].set_schema_to_public()
+    assert connections["default"].schema_name == "public"
+    assert connections[acme.alias].schema_name == "pg_catalog"
+    with acting_for(acme):
+        assert connections[acme.alias].schema_name == acme.schema
+
+
+def test_content_types_of_schemas_are_cached_apart(acme, globex):
+    ids = []
+    for tenant, number in ((acme, 90_001), (globex, 90_002)):
+        with acting_for(tenant):
+            ContentType.objects.create(id=number, app_label="conversations", model="extra")
+    for tenant in (acme, globex, acme):
+        with acting_for(tenant):
+            ids.append(ContentType.objects.get_by_natural_key("conversations", "extra").id)
+    assert ids == [90_001, 90_002, 90_001]
+
+
+def test_a_tenant_lives_where_its_database_row_says(make_tenant):
+    with acting_for_platform("a test"):
+        Database.objects.exclude(name="shared_2").update(state=Database.State.FULL)
+        second, _ = Database.objects.get_or_create(name="shared_2", defaults={"url_variable": "DATABASE_URL"})
+        Database.objects.filter(pk=second.pk).update(state=Database.State.OPEN)
+    try:
+        tenant = make_tenant("placed")
+    finally:
+        with acting_for_platform("a test"):
+            Database.objects.update(state=Database.State.OPEN)
+            Database.objects.filter(pk=second.pk).update(state=Database.State.FULL)
+    assert tenant.alias == "shared_2_v1"
+    assert f"_d{second.pk}_t_" in tenant.role
+    with acting_for(tenant):
+        EndUser.objects.create(secret_hash="there")
+        assert EndUser.objects.get().secret_hash == "there"
+
+
+def test_a_new_epoch_is_a_new_alias_and_aliases_come_from_the_environment(monkeypatch):
+    from django.conf import settings
+
+    monkeypatch.setenv("ELSEWHERE_URL", settings.DATABASE_URL)
+    row = Database(name="elsewhere", url_variable="ELSEWHERE_URL")
+    assert databases.ensure_alias(row) == "elsewhere_v1"
+    row.epoch = 2
+    assert databases.ensure_alias(row) == "elsewhere_v2"
+    assert {"elsewhere_v1", "elsewhere_v2"} <= set(connections.settings)
+
+
+def test_aliases_may_be_added_while_threads_read_them():
+    faults = []
+
+    def read():
+        try:
+            for _ in range(300):
+                dict(connections.settings.items())
+        except RuntimeError as error:
+            faults.append(error)
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for number in range(100):
+        databases.ensure_alias(Database(name=f"many_{number}", url_variable="DATABASE_URL"))
+    for thread in threads:
+        thread.join()
+    assert faults == []
+
+
+def test_work_is_handed_over_when_the_tenants_transaction_commits(acme):
+    done = []
+    with acting_for(acme):
+        with atomic():
+            after_commit(lambda: done.append("committed"))
+            assert done == []
+        assert done == ["committed"]
+        with pytest.raises(ValueError), atomic():
+            after_commit(lambda: done.append("never"))
+            raise ValueError
+        assert done == ["committed"]
+        with atomic_control(AuditEvent):
+            AuditEvent.objects.create(actor="a", action="b")
