@@ -30,6 +30,7 @@ class Environment(BaseSettings):
     model_config = SettingsConfigDict(extra="ignore", case_sensitive=False, env_ignore_empty=True)
 
     debug: bool = False
+    debug_pages: bool = False  # with DEBUG: Django's own error pages, which show settings and source
     secret_key: str
     encryption_keys: str  # "id:base64 of 32 bytes", comma separated; the first encrypts, all decrypt
     install: str = "atrium"  # prefix of database roles, one per Atrium in a Postgres cluster

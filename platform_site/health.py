@@ -79,7 +79,8 @@ def _may_see_details(request: HttpRequest) -> bool:
     forwarded = "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META
     if not forwarded and _is_loopback(request.META.get("REMOTE_ADDR", "")):
         return True
-    return request.on_platform and request.user.is_authenticated and request.user.is_staff
+    user = getattr(request, "user", None)  # an unknown host has none
+    return bool(user and request.on_platform and user.is_authenticated and user.is_staff)
 
 
 def _is_loopback(address: str) -> bool:

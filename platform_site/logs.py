@@ -30,3 +30,9 @@ class JsonFormatter(BaseFormatter):
             rename_fields={"asctime": "time", "levelname": "level", "name": "logger"},
             datefmt="%Y-%m-%dT%H:%M:%S%z",
         )
+
+    def process_log_record(self, log_data):
+        """Without what libraries hang onto each record for themselves."""
+        for name in ("color_message", "litellm_redacted"):
+            log_data.pop(name, None)
+        return super().process_log_record(log_data)

@@ -1,6 +1,8 @@
 """What every HTML page needs: the brand of its host, the navigation its reader may use, and error pages."""
 
+from django.conf import settings
 from django.shortcuts import render
+from django.urls import reverse
 
 from branding import brands
 from platform_site.logs import request_id
@@ -27,13 +29,14 @@ NAVIGATION = [  # heading, name, label, icon, right
 
 
 def _navigation(request, user) -> list[dict]:
-    here = request.resolver_match.url_name if request.resolver_match else ""
     may = getattr(user, "may", lambda right: False)
-    return [
-        {"heading": heading, "name": f"portal:{name}", "label": label, "icon": icon, "current": name == here}
-        for heading, name, label, icon, right in NAVIGATION
-        if may(right)
-    ]
+    entries = []
+    for heading, name, label, icon, right in NAVIGATION:
+        if may(right):
+            href = reverse(f"portal:{name}", urlconf=settings.TENANT_URLCONF)
+            current = request.path == href or (href != "/" and request.path.startswith(href))
+            entries.append({"heading": heading, "href": href, "label": label, "icon": icon, "current": current})
+    return entries
 
 
 def not_found(request, exception=None):

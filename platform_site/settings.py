@@ -9,7 +9,10 @@ env = environment.load()
 BASE_DIR = environment.ROOT
 DATA_DIR = env.data_dir
 
-DEBUG = env.debug
+# Development and demo: printed logins, files served as they are. Django's own debug pages are asked for apart, because
+# people look at our error pages here, too.
+DEMO = env.debug
+DEBUG = env.debug and env.debug_pages
 SECRET_KEY = env.secret_key
 ENCRYPTION_KEYS = environment.parse_keys(env.encryption_keys)
 INSTALL = env.install
@@ -68,7 +71,7 @@ MIDDLEWARE = [
     "platform_site.middleware.security_headers",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenants.hosts.middleware",
-    "tenants.sessions.SessionMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
@@ -80,6 +83,7 @@ MIDDLEWARE = [
 ROOT_URLCONF = "platform_site.urls_nowhere"
 PLATFORM_URLCONF = "platform_site.urls_platform"
 TENANT_URLCONF = "platform_site.urls_tenant"
+NOWHERE_VIEW = "platform_site.urls_nowhere.answer"
 ASGI_APPLICATION = "platform_site.asgi.application"
 
 TEMPLATES = [
@@ -195,7 +199,7 @@ STORAGES = {
     "default": {"BACKEND": "tenants.storage.TenantFileStorage"},
     "staticfiles": {
         "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"
-        if DEBUG
+        if DEMO
         else "whitenoise.storage.CompressedManifestStaticFilesStorage"
     },
 }
@@ -214,7 +218,8 @@ MEDIA_ROOT = DATA_DIR / "files"
 STATIC_URL = "/static/"
 STATICFILES_DIRS = [BASE_DIR / "static"]
 STATIC_ROOT = BASE_DIR / "static_collected"
-WHITENOISE_USE_FINDERS = DEBUG
+WHITENOISE_USE_FINDERS = DEMO
+WHITENOISE_AUTOREFRESH = DEMO
 if env.email_url:
     vars().update(dj_email_url.parse(env.email_url))
 else:
@@ -249,12 +254,15 @@ LANGUAGE_CODE = "en"
 USE_I18N = True
 
 REST_FRAMEWORK = {
-    "DEFAULT_AUTHENTICATION_CLASSES": ["platform_site.api.KeyAuthentication", "platform_site.api.StaffAuthentication"],
-    "DEFAULT_PERMISSION_CLASSES": ["platform_site.api.MayCall"],
+    "DEFAULT_AUTHENTICATION_CLASSES": [
+        "platform_site.api_access.KeyAuthentication",
+        "platform_site.api_access.StaffAuthentication",
+    ],
+    "DEFAULT_PERMISSION_CLASSES": ["platform_site.api_access.MayCall"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
-    "EXCEPTION_HANDLER": "platform_site.api.exception_handler",
+    "EXCEPTION_HANDLER": "platform_site.api_access.exception_handler",
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {

@@ -1,9 +1,16 @@
 """What an unknown host sees: the probes, and 404 without a brand."""
 
+from django.http import HttpRequest, HttpResponse
 from django.urls import path
 
-from platform_site import health
+from platform_site import health, pages
 
-urlpatterns = [path("healthz", health.live), path("readyz", health.ready)]
+PROBES = {"/healthz": health.live, "/readyz": health.ready}  # they come by address, so they answer any host
+urlpatterns = [path(address[1:], view) for address, view in PROBES.items()]
 handler404 = "platform_site.pages.not_found"
 handler500 = "platform_site.pages.failed"
+
+
+def answer(request: HttpRequest) -> HttpResponse:
+    """The whole site of a host that leads nowhere; called before sessions and contexts."""
+    return PROBES.get(request.path, pages.not_found)(request)

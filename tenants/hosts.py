@@ -1,35 +1,39 @@
 """Decides by the Host header alone for whom a request is: one tenant, the platform, or nobody (404)."""
 
-from contextlib import nullcontext
-
-from asgiref.sync import iscoroutinefunction
+from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
 from django.http import HttpRequest
 from django.utils.decorators import sync_and_async_middleware
+from django.utils.module_loading import import_string
 
 from tenants import directory
 from tenants.context import TenantRef, acting_for, acting_for_platform, run_for_nobody
 
-# Answered for any host, before one is looked up: probes come by address
-BARE_PATHS = frozenset({"/healthz", "/readyz"})
-
 
 @sync_and_async_middleware
 def middleware(get_response):
-    """Enter the context of the request's host, and choose the half of the site that it sees."""
+    """Enter the context of the request's host, and choose the half of the site that it sees.
+
+    A host that leads nowhere gets settings.NOWHERE_VIEW at once: no session, no context, no fallback.
+    """
+    nowhere = import_string(settings.NOWHERE_VIEW)
     if iscoroutinefunction(get_response):
 
         async def answer(request):
             known, found = directory.cached_host(_host(request))
-            if not known and request.path not in BARE_PATHS:
+            if not known:
                 found = await run_for_nobody(directory.by_host, _host(request))
+            if found is None:
+                return await sync_to_async(nowhere, thread_sensitive=False)(request)
             with _entered(request, found):
                 response = await get_response(request)
                 return _keep_context(response, found)
     else:
 
         def answer(request):
-            found = None if request.path in BARE_PATHS else directory.by_host(_host(request))
+            found = directory.by_host(_host(request))
+            if found is None:
+                return nowhere(request)
             with _entered(request, found):
                 response = get_response(request)
                 return _keep_context(response, found)
@@ -42,16 +46,14 @@ def _host(request: HttpRequest) -> str:
     return request.META.get("HTTP_HOST", "")
 
 
-def _entered(request: HttpRequest, found: directory.Found):
+def _entered(request: HttpRequest, found: TenantRef | directory.Platform):
     request.tenant = found if isinstance(found, TenantRef) else None
     request.on_platform = found is directory.PLATFORM
     if request.tenant:
         request.urlconf = settings.TENANT_URLCONF
         return acting_for(request.tenant)
-    if request.on_platform:
-        request.urlconf = settings.PLATFORM_URLCONF
-        return acting_for_platform(f"{request.method} {request.path}")
-    return nullcontext()
+    request.urlconf = settings.PLATFORM_URLCONF
+    return acting_for_platform(f"{request.method} {request.path}")
 
 
 def _keep_context(response, found: directory.Found):

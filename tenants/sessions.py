@@ -4,7 +4,6 @@ A cookie of one tenant is not found at another; were it found (equal keys), its 
 """
 
 from django.contrib.sessions.backends.db import SessionStore as DatabaseStore
-from django.contrib.sessions.middleware import SessionMiddleware as DjangoSessionMiddleware
 
 from tenants.context import current, is_platform
 
@@ -32,16 +31,3 @@ class SessionStore(DatabaseStore):
 
     def encode(self, session_dict):
         return super().encode({**session_dict, STAMP: _stamp()})
-
-
-class SessionMiddleware(DjangoSessionMiddleware):
-    """Only where a host led to somebody: there is no session for an unknown host or a probe."""
-
-    def process_request(self, request):
-        if request.tenant or request.on_platform:
-            super().process_request(request)
-
-    def process_response(self, request, response):
-        if hasattr(request, "session"):
-            return super().process_response(request, response)
-        return response

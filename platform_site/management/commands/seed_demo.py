@@ -15,7 +15,7 @@ class Command(BaseCommand):
         parser.add_argument("--wait", type=int, default=90, help="seconds to wait for the documents; 0 for none")
 
     def handle(self, *args, **options):
-        if not settings.DEBUG:
+        if not settings.DEMO:
             raise CommandError("Demo tenants with printed logins are for DEBUG only. Use create_tenant.")
         result = demo.seed(lambda line: self.stderr.write(line), wait_seconds=options["wait"])
         self.stdout.write(json.dumps(result))
