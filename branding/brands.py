@@ -1,10 +1,11 @@
-"""The brand of the tenant at work, ready for templates."""
+"""The brand of the tenant at work, ready for templates. Kept in the process for some seconds."""
 
 import time
 from dataclasses import dataclass
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
+from branding import theming
 from branding.models import Branding
 from tenants.context import current as current_tenant
 
@@ -16,9 +17,12 @@ class Brand:
     """What a page shows of a tenant."""
 
     name: str
+    theme: theming.Theme
     stylesheet_url: str = ""
+    icon_url: str = "data:,"
     logo_url: str | None = None
     powered_by: bool = False
+    revision: int = 0
 
     @property
     def initial(self) -> str:
@@ -26,25 +30,47 @@ class Brand:
         return self.name[:1].upper()
 
 
-PLATFORM = Brand(name="Atrium")
+PLATFORM = Brand(name="Atrium", theme=theming.derive("#0f5c56"))
 _cache: dict[int, tuple[float, Brand]] = {}  # by tenant id
 
 
 def current() -> Brand:
-    """The current tenant's brand; an edit shows within some seconds in every process."""
+    """The current tenant's brand; a change shows at once in this process and within some seconds in every other."""
     tenant = current_tenant()
     kept = _cache.get(tenant.id)
     if kept and kept[0] > time.monotonic():
         return kept[1]
-    row = Branding.objects.first()
-    brand = _brand(row) if row else Brand(name=tenant.name)
+    brand = _brand(Branding.objects.first() or Branding(name=tenant.name))
     _cache[tenant.id] = (time.monotonic() + CACHE_SECONDS, brand)
     return brand
 
 
+def of_revision(revision: str) -> Brand:
+    """The current tenant's brand, read again where a page of another process knows a newer one than we do."""
+    brand = current()
+    if revision.isascii() and revision.isdigit() and int(revision[:10]) > brand.revision:
+        forget(current_tenant().id)
+        brand = current()
+    return brand
+
+
+def forget(tenant_id: int) -> None:
+    """Drop what this process remembers of a brand that has changed here."""
+    _cache.pop(tenant_id, None)
+
+
+def theme_of(row: Branding) -> theming.Theme:
+    """The theme of saved settings."""
+    return theming.derive(row.colour, wallpaper=row.wallpaper, radius=row.radius, font=row.font)
+
+
 def _brand(row: Branding) -> Brand:
-    try:
-        stylesheet = f"{reverse('theme', urlconf='platform_site.urls_tenant')}?v={row.revision}"
-    except NoReverseMatch:
-        stylesheet = ""
-    return Brand(name=row.name, stylesheet_url=stylesheet, powered_by=row.powered_by_visible)
+    address = {name: reverse(name, urlconf="platform_site.urls_tenant") for name in ("theme", "icon")}
+    return Brand(
+        name=row.name,
+        theme=theme_of(row),
+        stylesheet_url=f"{address['theme']}?v={row.revision}",
+        icon_url=f"{address['icon']}?v={row.revision}",
+        powered_by=row.powered_by_visible,
+        revision=row.revision,
+    )

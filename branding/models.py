@@ -1,11 +1,11 @@
 """How a tenant looks to its staff and customers."""
 
-from django.core.validators import RegexValidator
+from django.core.validators import MaxValueValidator, RegexValidator
 from django.db import models
 
 from tenants.models import TenantOwned
 
-COLOUR = RegexValidator(r"^#[0-9a-fA-F]{6}$", "Write a colour as # and six hexadecimal digits, e.g. #0f5c56.")
+COLOUR = RegexValidator(r"^#[0-9a-fA-F]{6}\Z", "Write a colour as # and six hexadecimal digits, e.g. #0f5c56.")
 
 
 class Branding(TenantOwned):
@@ -21,10 +21,17 @@ class Branding(TenantOwned):
 
     name = models.CharField("name shown", max_length=80)
     colour = models.CharField(max_length=7, default="#0f5c56", validators=[COLOUR])
-    wallpaper = models.CharField(max_length=7, blank=True, validators=[COLOUR], help_text="Behind the hosted chat")
-    radius = models.PositiveSmallIntegerField(default=10, help_text="Corner radius in pixels, 0 to 24")
+    wallpaper = models.CharField(
+        max_length=7,
+        blank=True,
+        validators=[COLOUR],
+        help_text="Behind the chat page; empty for a hint of the colour",
+    )
+    radius = models.PositiveSmallIntegerField(
+        "corner radius", default=10, validators=[MaxValueValidator(24)], help_text="In pixels, 0 to 24"
+    )
     font = models.CharField(max_length=10, choices=Font, default=Font.SYSTEM)
-    powered_by_visible = models.BooleanField(default=True)
+    powered_by_visible = models.BooleanField("“Powered by” line in the chat", default=True)
     revision = models.PositiveIntegerField(default=1)
     updated_at = models.DateTimeField(auto_now=True)
 
