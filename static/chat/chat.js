@@ -1,12 +1,12 @@
 /* The chat: what the wire's events do to the page, and what the end user does to the wire (agents/wire.py). */
-const LOST_SHOWN_AFTER_MS = 2_000, TYPING_MS = 5_000, PAGE = 20;
+const LOST_SHOWN_AFTER_MS = 2_000, TYPING_MS = 5_000;
 const { fill, kept } = Chat;
 const uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) => // over http randomUUID is missing
   (+c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (+c / 4)))).toString(16));
 
 class Conversation {
   unsent = new Map(); // client id -> text, until the server has it
-  turn = null; // the answer being written: {turn, attempt, n, article, writer, text, drawn, frame}
+  open = new Map(); // turn -> the answer being written: {turn, attempt, n, article, writer, text, drawn, frame}
   finished = new Set(); // turns whose answer is shown for good
   seen = 0; // the last seq the server was told of
 
@@ -38,7 +38,6 @@ class Conversation {
     }
     this.thread.days();
     for (const [id, text] of JSON.parse(kept.get(this.#queue) || "[]")) if (!this.thread.article(id)) this.#queueUp(id, text);
-    this.doers("earlier")[0].hidden = messages.length < PAGE || messages[0].seq <= 1;
     this.composer.keepFor(this.id);
     this.#setState(this.state);
     this.thread.toEnd();
@@ -54,7 +53,8 @@ class Conversation {
   }
 
   #hello() {
-    const { turn, attempt, n } = this.turn ?? {};
+    const [{ turn, attempt, n } = {}] = this.open.values();
+    this.followed = turn; // of this one the server will say how it ended
     return { conversation: this.id || null, seq: this.seq, turn: turn ? { turn, attempt, n } : null };
   }
 
@@ -87,10 +87,10 @@ class Conversation {
       if (text) this.thread.show({ id: message, client_id: id, role: "user", text, created_at }, this.thread.article(id));
     },
     "turn.started": (event) => this.#follow(event),
-    delta: (event) => this.#follow(event) && this.#grow(event.text),
-    "tool.started": (event) => this.#follow(event) && this.thread.keep(() => this.thread.tool(this.turn.article, event.label)),
-    "tool.finished": (event) => this.#follow(event) && this.thread.tool(this.turn.article, ""),
-    citations: (event) => this.#follow(event) && this.#cite(event.items),
+    delta: (event) => this.#grow(this.#follow(event), event.text),
+    "tool.started": (event) => this.#tool(this.#follow(event), event.label),
+    "tool.finished": (event) => this.#tool(this.#follow(event), ""),
+    citations: (event) => this.#cite(this.#follow(event), event.items),
     "turn.finished": (event) => this.#finish(event),
     message: ({ message }) => this.#message(message),
     state: ({ seq, state }, before) => {
@@ -111,7 +111,7 @@ class Conversation {
     },
   };
 
-  #ready({ conversation, seq, state, agent, turn }) {
+  #ready({ conversation, state, agent, turn }) {
     if (this.id !== conversation) {
       kept.set(this.#queue, "");
       this.id = conversation;
@@ -122,69 +122,72 @@ class Conversation {
     this.#setState(state);
     for (const node of this.root.querySelectorAll("[data-demo]")) node.hidden = !agent.demo;
     this.at("keyword").hidden = !agent.keyword_search;
+    for (const [id, { article }] of this.open) {
+      if (id === this.followed || id === turn?.turn) continue;
+      article.remove(); // it comes again if it still runs, or has become a message
+      this.open.delete(id);
+    }
     if (turn) this.#follow({ turn: turn.turn, attempt: turn.attempt });
-    else if (this.turn && seq <= this.seq) this.#finish({ turn: this.turn.turn, outcome: "interrupted" });
+    this.#busy();
     for (const [id, text] of this.unsent) this.#transmit(id, text); // an id sent twice is one message
   }
 
-  /* Is this event new? A turn not seen before gets its frame; a larger attempt starts the text again. */
+  /* The open answer an event belongs to; nothing if the event is old. A larger attempt starts the text again. */
   #follow({ turn, attempt, n }) {
-    if (this.finished.has(turn)) return false;
-    if (this.turn?.turn !== turn) this.#begin(turn);
-    if (attempt < this.turn.attempt) return false;
-    if (attempt > this.turn.attempt) {
-      this.thread.tool(this.turn.article, "");
-      Object.assign(this.turn, { attempt, n: 0, text: "", drawn: 0, writer: this.thread.writer(this.turn.article, []) });
+    if (this.finished.has(turn)) return null;
+    const open = this.open.get(turn) ?? this.#begin(turn);
+    if (attempt < open.attempt || n <= open.n) return null;
+    if (attempt > open.attempt) {
+      Object.assign(open, { attempt, n: 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
+      this.thread.tool(open.article, "");
     }
-    if (n <= this.turn.n) return false;
-    this.turn.n = n ?? this.turn.n;
-    return true;
+    open.n = n ?? open.n;
+    return open;
   }
 
   #begin(turn) {
-    this.turn?.article.remove();
-    const article = this.thread.part("agent");
+    const article = this.thread.part("agent"), open = { turn, article, attempt: 0 };
     article.querySelector("[data-author]").textContent = this.agent;
     article.dataset.at = new Date().toISOString();
     article.ariaBusy = "true";
-    this.turn = { turn, article, attempt: 0 };
     this.thread.append(article, true);
-    this.#busy(true);
+    this.open.set(turn, open);
+    this.#busy();
     this.#say(fill(this.words.sayWriting, this.agent));
+    return open;
   }
 
   /* New text is drawn once a frame, however many deltas came. */
-  #grow(text) {
-    const turn = this.turn;
-    turn.text += text;
-    turn.frame ??= requestAnimationFrame(() => {
-      turn.frame = undefined;
-      if (this.turn !== turn) return;
-      this.thread.keep(() => turn.writer.add(turn.text.slice(turn.drawn)), true);
-      turn.drawn = turn.text.length;
+  #grow(open, text) {
+    if (!open) return;
+    open.text += text;
+    open.frame ??= requestAnimationFrame(() => {
+      open.frame = undefined;
+      if (this.open.get(open.turn) === open) this.thread.keep(() => open.writer.add(open.text.slice(open.drawn)), true);
+      open.drawn = open.text.length;
     });
   }
 
-  #cite(items) {
-    this.thread.keep(() => { this.turn.writer = this.thread.writer(this.turn.article, items); });
-    this.turn.drawn = 0; // what was drawn before may name these sources
-    this.#grow("");
+  #tool(open, label) { if (open) this.thread.keep(() => this.thread.tool(open.article, label)); }
+
+  #cite(open, items) {
+    if (!open) return;
+    this.thread.keep(() => { open.writer = this.thread.writer(open.article, items); });
+    open.drawn = 0; // what was drawn before may name these sources
+    this.#grow(open, "");
   }
 
   /* The stored message replaces what was streamed. Without one, that stays, with a word on what happened. */
   #finish({ turn, outcome, message }) {
+    const article = this.open.get(turn)?.article, { text } = this.open.get(turn) ?? {};
     if (this.finished.has(turn)) return;
     this.finished.add(turn);
-    const open = this.turn?.turn === turn ? this.turn : null;
-    if (open) {
-      this.turn = null;
-      this.#busy(false);
-      this.#say("");
-    }
-    if (message) this.#announce(this.thread.show(message, open?.article), message);
-    else if (open) {
-      this.thread.show({ role: "agent", text: open.text, outcome, created_at: open.article.dataset.at }, open.article);
-      this.#say(open.article.querySelector(`[data-if-outcome=${outcome}]`)?.textContent ?? "");
+    this.open.delete(turn);
+    this.#busy();
+    if (message) this.#announce(this.thread.show(message, article), message);
+    else if (article) {
+      this.thread.show({ role: "agent", text, outcome, created_at: article.dataset.at }, article);
+      this.#say(article.querySelector(`[data-if-outcome=${outcome}]`)?.textContent ?? "");
     }
   }
 
@@ -194,7 +197,7 @@ class Conversation {
     if (role === "agent" && turn && !old) return this.#finish({ turn, outcome, message });
     const article = this.thread.show(message, old ?? undefined);
     if (!old && role !== "user") this.#announce(article, message);
-    if (role !== "staff") return;
+    if (role === "user") return;
     this.#setState(this.state);
     this.#showTyping({ on: false });
   }
@@ -219,8 +222,7 @@ class Conversation {
 
   /* Takes the text if it can be sent, now or when the line is back. */
   #send(text) {
-    if (this.turn) this.#tell("notice", this.words.sayRunning);
-    if (this.turn || this.state === "closed") return false;
+    if (this.state === "closed") return false;
     const id = uuid();
     this.at("notice").hidden = true;
     this.#queueUp(id, text);
@@ -261,9 +263,9 @@ class Conversation {
     this.line.send({ type: "typing", on: true });
   }
 
-  #busy(on) {
-    this.thread.log.ariaBusy = String(on);
-    this.composer.busy(on);
+  #busy() {
+    this.thread.log.ariaBusy = String(this.open.size > 0);
+    this.composer.busy(this.open.size > 0);
   }
 
   /* ---- what the end user presses ---- */
@@ -302,7 +304,7 @@ class Conversation {
     source: (button, article) => this.thread.openSource(article, Number(button.dataset.n)),
     stop: (button) => {
       button.disabled = true;
-      this.line.send({ type: "stop", turn: this.turn.turn });
+      this.line.send({ type: "stop", turn: this.open.keys().next().value });
     },
     suggest: (button) => this.#send(button.textContent),
   };
@@ -320,9 +322,9 @@ class Conversation {
       menu.open = false;
       menu.firstElementChild.focus();
     });
-    this.root.addEventListener("submit", ({ target }) => { // a new conversation: what was not sent in this one goes
+    this.root.addEventListener("submit", ({ target }) => { // a new conversation: it takes over what is in the box
       if (!target.matches("[action]")) return;
-      this.composer.put("");
+      this.composer.keepFor("");
       kept.set(this.#queue, "");
     });
     document.addEventListener("visibilitychange", () => this.#read());

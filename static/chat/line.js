@@ -1,6 +1,7 @@
 /* The socket of one conversation: opens, says hello, comes back by itself. Frames given while it is away wait. */
 globalThis.Chat ??= {};
 const QUICK_MS = 50, LONGEST_MS = 30_000, READY_MS = 10_000, STEADY_MS = 5_000, ASLEEP_MS = 60_000;
+const REFUSALS = ["bad_ticket", "no_conversation", "not_found", "refused"];
 const BROKEN = [1006, 1012]; // cut off, or the process is being replaced: another one takes over at once
 
 Chat.Line = class {
@@ -58,18 +59,18 @@ Chat.Line = class {
     const socket = this.socket = new WebSocket(this.address);
     this.#timer = setTimeout(() => this.#lost(), READY_MS);
     socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ticket, ...this.hello() }));
-    socket.onclose = ({ code }) => attempt === this.#attempt && this.#lost(code, this.#refusals > 1);
+    socket.onclose = ({ code }) => attempt === this.#attempt && this.#lost(code);
     socket.onmessage = ({ data }) => {
       for (const event of JSON.parse(data).events) if (attempt === this.#attempt) this.#take(event);
     };
   }
 
   #take(event) {
-    if (event.type === "error" && !this.ready) { // the page's ticket may be old; if a new one is refused, too, it is over
-      if (event.retry_after) this.#wait = event.retry_after * 1000;
-      else this.#refusals++;
+    if (event.type !== "ready") {
+      this.received(event);
+      if (event.type === "error" && !this.ready) this.#refused(event);
+      return;
     }
-    if (event.type !== "ready") return this.received(event);
     clearTimeout(this.#timer);
     this.ready = true;
     this.#readyAt = Date.now();
@@ -77,6 +78,13 @@ Chat.Line = class {
     this.received(event);
     this.changed();
     for (const frame of this.#later.splice(0)) this.send(frame);
+  }
+
+  /* The page's own ticket may be too old. If a new one does not help either, nothing does but loading the page again. */
+  #refused({ code, retry_after: wait }) {
+    this.#wait = (wait ?? 0) * 1000;
+    if (REFUSALS.includes(code)) this.#refusals++;
+    this.#lost(this.#refusals === 1 ? BROKEN[0] : 0, this.#refusals > 1);
   }
 
   #lost(code, gone = false) {
