@@ -1,0 +1,72 @@
+"""The agent's form in the portal."""
+
+from django import forms
+
+from agents import tools
+from agents.models import INSTRUCTION_CHARACTERS, AgentConfig
+
+SUGGESTIONS, SUGGESTION_CHARACTERS = 4, 100
+
+
+class Lines(forms.CharField):
+    """A list of short texts, written one a line."""
+
+    widget = forms.Textarea
+
+    def prepare_value(self, value):
+        return "\n".join(value) if isinstance(value, list) else value
+
+    def to_python(self, value) -> list[str]:
+        return [" ".join(line.split()) for line in super().to_python(value).splitlines() if line.strip()]
+
+    def has_changed(self, initial, data) -> bool:
+        return (initial or []) != self.to_python(data or "")
+
+
+class AgentForm(forms.ModelForm):
+    """The draft of an agent. ``based_on`` is the ``updated_at`` it was read with."""
+
+    based_on = forms.DateTimeField(widget=forms.HiddenInput)
+    tools = forms.MultipleChoiceField(required=False, widget=forms.CheckboxSelectMultiple)
+    suggestions = Lines(
+        required=False,
+        label="Suggested questions",
+        help_text=f"One a line, up to {SUGGESTIONS}. Customers see them before they have written anything.",
+        widget=forms.Textarea({"class": "input", "rows": 4}),
+    )
+
+    class Meta:
+        model = AgentConfig
+        fields = ["name", "greeting", "notice", "instructions", "model", "suggestions", "tools"]
+        labels = {
+            "name": "Name the customer sees",
+            "greeting": "First message",
+            "notice": "AI notice",
+            "model": "Model",
+        }
+        help_texts = {
+            "greeting": "The notice that this is an AI is always shown as well.",
+            "model": "Leave empty for the recommended model.",
+            "instructions": "You may use {{agent_name}}, {{company}} and {{today}}.",
+        }
+        widgets = {
+            "name": forms.TextInput({"class": "input", "autocomplete": "off"}),
+            "greeting": forms.Textarea({"class": "input", "rows": 2}),
+            "notice": forms.TextInput({"class": "input"}),
+            "instructions": forms.Textarea({"class": "input code", "rows": 18}),
+            "model": forms.TextInput({"class": "input", "autocomplete": "off", "spellcheck": "false"}),
+        }
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.fields["tools"].choices = [(name, name) for name in tools.registered()]
+        self.fields["instructions"].widget.attrs["maxlength"] = INSTRUCTION_CHARACTERS
+
+    def clean_suggestions(self) -> list[str]:
+        """At most four, each short enough for a button."""
+        lines = self.cleaned_data["suggestions"]
+        if len(lines) > SUGGESTIONS or any(len(line) > SUGGESTION_CHARACTERS for line in lines):
+            raise forms.ValidationError(
+                f"Write at most {SUGGESTIONS} questions of up to {SUGGESTION_CHARACTERS} characters each."
+            )
+        return lines

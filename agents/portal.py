@@ -1,0 +1,123 @@
+"""The tenant's agents: the list, and the page that edits, publishes and compares one."""
+
+from uuid import UUID
+
+from django.contrib import messages
+from django.shortcuts import redirect, render
+from django.utils.dateparse import parse_datetime
+from django.views.decorators.http import require_http_methods, require_safe
+
+from agents import publishing, tools
+from agents.forms import AgentForm
+from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
+from platform_site.errors import Conflict, NotFound, PlatformError, Refused
+from platform_site.portal import staff_page
+
+LABELS = {
+    "name": "Name",
+    "greeting": "First message",
+    "notice": "AI notice",
+    "instructions": "Instructions",
+    "model": "Model",
+    "temperature": "Temperature",
+    "tools": "Tools",
+    "knowledge_bases": "Knowledge",
+    "suggestions": "Suggested questions",
+}
+VERSIONS_SHOWN = 20
+
+
+@staff_page(permission="agents.view")
+@require_safe
+def agent_list(request):
+    """Each agent with what is live of it."""
+    cards = []
+    for agent in AgentConfig.objects.order_by("-is_default", "name"):
+        live = publishing.newest_version(agent)
+        cards.append({"agent": agent, "live": live, "changes": len(publishing.changes(agent, live)) if live else 0})
+    return render(request, "portal/agents/list.html", {"cards": cards})
+
+
+@staff_page(permission="agents.view")
+@require_http_methods(["GET", "POST"])
+def agent_page(request, agent: UUID):
+    """The draft of one agent, how it differs from what is live, and its versions."""
+    row = _agent(agent)
+    if request.method == "POST":
+        return _save(request, row)
+    form = AgentForm(instance=row, initial={"based_on": row.updated_at.isoformat()})
+    return render(request, "portal/agents/agent.html", _page(request, row, form))
+
+
+@staff_page(permission="agents.edit")
+def _save(request, row: AgentConfig):
+    """Save the draft; with the button "Publish", make it live as well."""
+    publishing_too = request.POST.get("action") == "publish"
+    if publishing_too and not request.user.may("agents.publish"):
+        raise Refused("Your role may save drafts, but not publish them.")
+    form = AgentForm(request.POST, instance=_agent(row.pk))
+    if not form.is_valid():
+        return render(request, "portal/agents/agent.html", _page(request, row, form), status=400)
+    values = form.cleaned_data
+    try:
+        draft = publishing.save_draft(row, by=request.user.email, expected_updated_at=values.pop("based_on"), **values)
+        if publishing_too:
+            version = publishing.publish(draft, by=request.user.email, note=request.POST.get("note", ""))
+            messages.success(request, f"Version {version.number} is live. New messages are answered by it.")
+        else:
+            messages.success(request, "Draft saved. Customers see it when you publish.")
+    except Conflict as error:
+        return _conflict(request, row, error)
+    except PlatformError as error:
+        form.add_error(None, str(error))
+        return render(request, "portal/agents/agent.html", _page(request, row, form), status=error.status)
+    return redirect("portal:agent", agent=row.pk)
+
+
+def _conflict(request, row: AgentConfig, error: Conflict):
+    """Both drafts side by side; saving again keeps mine, opening the page anew takes theirs."""
+    theirs = _agent(row.pk)
+    typed = request.POST.copy()
+    typed["based_on"] = theirs.updated_at.isoformat()
+    form = AgentForm(typed, instance=_agent(row.pk))
+    form.is_valid()
+    differing = [
+        {"label": LABELS[name], "theirs": _shown(getattr(theirs, name)), "mine": _shown(form.cleaned_data.get(name))}
+        for name in form.changed_data
+        if name in LABELS
+    ]
+    conflict = {"by": error.details.get("by"), "at": parse_datetime(error.details.get("at", "")), "fields": differing}
+    page = _page(request, theirs, form) | {"conflict": conflict}
+    return render(request, "portal/agents/agent.html", page, status=409)
+
+
+def _page(request, row: AgentConfig, form: AgentForm) -> dict:
+    live = publishing.newest_version(row)
+    changed = publishing.changes(row, live) if live else []
+    return {
+        "agent": row,
+        "form": form,
+        "live": live,
+        "difference": [
+            {"label": LABELS[name], "live": _shown(getattr(live, name)), "draft": _shown(getattr(row, name))}
+            for name in changed
+        ],
+        "versions": AgentVersion.objects.filter(agent=row).order_by("-number")[:VERSIONS_SHOWN],
+        "tools": tools.registered().values(),
+        "chosen_tools": form["tools"].value() or [],
+        "length": len(form["instructions"].value() or ""),
+        "longest": INSTRUCTION_CHARACTERS,
+        "may_edit": request.user.may("agents.edit"),
+        "may_publish": request.user.may("agents.publish"),
+    }
+
+
+def _agent(pk: UUID) -> AgentConfig:
+    row = AgentConfig.objects.filter(pk=pk).first()
+    if row is None:
+        raise NotFound
+    return row
+
+
+def _shown(value) -> str:
+    return "\n".join(map(str, value)) if isinstance(value, list) else str(value or "")
