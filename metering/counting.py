@@ -1,0 +1,63 @@
+"""What the current tenant's limits have to count, summed from the ledger and from what is on its way there."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from uuid import UUID
+
+from django.db.models import BigIntegerField, F, FloatField, Func, Sum, Value
+
+from metering import clock
+from metering.models import UsageColumns, UsageRecord
+from metering.outbox.models import UsageEvent
+
+BUCKET_SECONDS = 300
+BUCKETS = 13  # a sliding hour, and the bucket that it has half left
+
+TOKENS = F("input_tokens") + F("output_tokens")
+
+
+@dataclass(frozen=True)
+class Counted:
+    """Tokens of model calls.
+
+    month    since the first of the month ``month_name``
+    buckets  of the sliding hour, by number of five minutes since 1970
+    """
+
+    month_name: str
+    month: int
+    buckets: dict[int, int]
+
+
+def counted() -> Counted:
+    """Month and sliding hour of the current tenant. An event that is relayed meanwhile is counted once."""
+    month = clock.month()
+    oldest = int(clock.now().timestamp()) // BUCKET_SECONDS - BUCKETS + 1
+    waiting = _waiting()  # before the ledger: what leaves the outbox after this look is in both
+    uses = UsageRecord.objects.filter(kind=UsageColumns.Kind.MODEL).exclude(event_id__in=list(waiting))
+    total = uses.filter(occurred_at__gte=month.start).aggregate(total=Sum(TOKENS))["total"] or 0
+    recent = uses.filter(occurred_at__gte=clock.now() - timedelta(seconds=BUCKETS * BUCKET_SECONDS))
+    buckets = {bucket: tokens for bucket, tokens in _by_bucket(recent) if bucket >= oldest}
+    for seconds, tokens in waiting.values():
+        if seconds >= month.start.timestamp():
+            total += tokens
+        bucket = int(seconds) // BUCKET_SECONDS
+        if bucket >= oldest:
+            buckets[bucket] = buckets.get(bucket, 0) + tokens
+    return Counted(month.name, int(total), buckets)
+
+
+def _by_bucket(uses) -> list[tuple[int, int]]:
+    epoch = Func(Value("epoch"), F("occurred_at"), function="date_part", output_field=FloatField())
+    number = Func(epoch / BUCKET_SECONDS, function="floor", output_field=BigIntegerField())
+    rows = uses.annotate(bucket=number).values_list("bucket").annotate(tokens=Sum(TOKENS)).order_by()
+    return [(int(bucket), int(tokens)) for bucket, tokens in rows]
+
+
+def _waiting() -> dict[UUID, tuple[float, int]]:
+    """``event id -> (when, tokens)`` of what the relay has not taken out of the outbox yet."""
+    events = UsageEvent.objects.filter(payload__kind=UsageColumns.Kind.MODEL).order_by()
+    return {
+        event_id: (at.timestamp(), payload["input_tokens"] + payload["output_tokens"])
+        for event_id, at, payload in events.values_list("id", "occurred_at", "payload")
+    }

@@ -1,0 +1,34 @@
+-- Sets the counters to what the ledger says, plus live reservations and what was settled meanwhile; once.
+-- KEYS lim and res as in reserve.lua
+-- ARGV month, its tokens, idle ms, then pairs: bucket, its tokens
+-- gives 1: filled; 0: another caller has filled them
+local lim, res = KEYS[1], KEYS[2]
+if redis.call('HEXISTS', lim, 'ready') == 1 then return 0 end
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local bucket = math.floor(now / 300000)
+
+local late = tonumber(redis.call('HGET', lim, 'late') or 0)
+local live = {}
+redis.call('ZREMRANGEBYSCORE', res, '-inf', now)
+for _, turn in ipairs(redis.call('ZRANGE', res, 0, -1)) do
+  local claim = redis.call('HGET', lim, 'r:' .. turn)
+  if claim then live[turn] = claim else redis.call('ZREM', res, turn) end
+end
+
+redis.call('DEL', lim)
+redis.call('HSET', lim, 'ready', 1, 'newest', bucket, 'm:' .. ARGV[1], ARGV[2])
+for i = 4, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
+for turn, claim in pairs(live) do
+  local size, of_bucket, of_month, conversation = claim:match('^(%d+):(%d+):([^:]+):(.+)$')
+  redis.call('HSET', lim, 'r:' .. turn, claim)
+  redis.call('HINCRBY', lim, 'h:' .. of_bucket, size)
+  redis.call('HINCRBY', lim, 'm:' .. of_month, size)
+  if redis.call('HINCRBY', lim, 'c:' .. conversation, 1) == 1 then redis.call('HINCRBY', lim, 'sessions', 1) end
+end
+if late > 0 then
+  redis.call('HINCRBY', lim, 'h:' .. bucket, late)
+  redis.call('HINCRBY', lim, 'm:' .. ARGV[1], late)
+end
+redis.call('PEXPIRE', lim, ARGV[3])
+return 1
