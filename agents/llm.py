@@ -16,6 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from types import ModuleType
+from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -25,6 +27,9 @@ from agents.answer import Answer, EventSplitter, Finish, ToolCall, Usage, tokens
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
 
+if TYPE_CHECKING:
+    from agents import openai_client
+
 __all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "estimate", "stream", "warm"]
 
 logger = logging.getLogger(__name__)
@@ -33,19 +38,11 @@ OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's c
 DRAIN_SECONDS = 0.2
 RETRY_SECONDS = 5  # where a provider does not say when
 RETRY_SECONDS_MOST = 60
-_REFUSALS = {
-    400: "request",
-    401: "key",
-    402: "key",
-    403: "key",
-    404: "unknown_model",
-    413: "too_long",
-    422: "request",
-}
+_REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_model", 413: "too_long", 422: "request"}
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
 _importing = threading.Lock()
-_loaded = None  # litellm, and the class of its note-keepers
+_loaded = None  # see _load
 
 
 @dataclass(frozen=True)
@@ -91,6 +88,9 @@ def _load():
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
     from litellm.litellm_core_utils.litellm_logging import Logging
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
+
+    from agents import openai_client
 
     litellm.telemetry = False
     litellm.suppress_debug_info = True
@@ -101,10 +101,16 @@ def _load():
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     for name in ("httpx", "httpcore", "openai"):  # at lower levels they write addresses, perhaps with a key
         logging.getLogger(name).setLevel(logging.WARNING)
-    for name in ("openai.resources.chat", "litellm._service_logger", "litellm.proxy._types"):
+    for name in ("litellm._service_logger", "litellm.proxy._types"):
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
-    return litellm, _silent(Logging)
+    return _Loaded(litellm, _silent(Logging), openai_client.Clients(BaseOpenAILLM.get_async_http_client))
+
+
+class _Loaded(NamedTuple):
+    litellm: ModuleType
+    silent: type
+    clients: "openai_client.Clients"
 
 
 def _silent(Logging):  # noqa: N803
@@ -126,7 +132,8 @@ def _silent(Logging):  # noqa: N803
 async def close() -> None:
     """Close the connections to providers that this process keeps open."""
     if _loaded:
-        await _loaded[0].close_litellm_async_clients()
+        await _loaded.litellm.close_litellm_async_clients()
+        await _loaded.clients.close()
 
 
 async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | Finish]:
@@ -185,7 +192,7 @@ async def _open(request: Request, deadlines: _Deadlines):
         await asyncio.to_thread(warm)
     try:
         async with asyncio.timeout_at(deadlines.next):
-            return await _loaded[0].acompletion(**_arguments(request))
+            return await _loaded.litellm.acompletion(**_arguments(request))
     except Exception as error:  # noqa: BLE001  litellm raises whatever a provider's library raises
         failure = _failure(error, request)
     raise failure  # outside of the block, so that the provider's words do not travel along as its context
@@ -195,8 +202,7 @@ def _arguments(request: Request) -> dict:
     """A closed list: no tenant's setting can add a header, a callback or a fallback."""
     import httpx
 
-    _, silent = _loaded
-    seconds = settings.MODEL_TOTAL_SECONDS
+    timeout = httpx.Timeout(settings.MODEL_TOTAL_SECONDS, connect=settings.MODEL_CONNECT_SECONDS)
     arguments = {
         "model": request.model,
         "messages": request.messages,
@@ -204,10 +210,10 @@ def _arguments(request: Request) -> dict:
         "stream_options": {"include_usage": True},
         "max_tokens": request.max_tokens,
         "user": request.user,
-        "timeout": httpx.Timeout(seconds, connect=settings.MODEL_CONNECT_SECONDS),
+        "timeout": timeout,
         "max_retries": 0,
         "drop_params": True,  # a model that knows no temperature still answers
-        "litellm_logging_obj": silent(
+        "litellm_logging_obj": _loaded.silent(
             model=request.model,
             messages=request.messages,
             stream=True,
@@ -226,6 +232,9 @@ def _arguments(request: Request) -> dict:
         arguments["api_base"] = request.api_base
     if request.api_base or request.api_key is not None:
         arguments["api_key"] = request.api_key or "none"  # anything empty would make litellm take ours
+    key = arguments.get("api_key") or os.environ.get("OPENAI_API_KEY")
+    if key and request.model.startswith("openai/"):
+        arguments["client"] = _loaded.clients.get(key, request.api_base, timeout)
     return arguments
 
 
@@ -336,7 +345,7 @@ def cost(model: str, usage: Usage) -> Decimal:
     if model == offline.OFFLINE_MODEL:
         return Decimal(0)
     warm()
-    prices = _loaded[0].model_cost
+    prices = _loaded.litellm.model_cost
     price = prices.get(model) or prices.get(model.partition("/")[2]) or {}
     per_input = Decimal(str(price.get("input_cost_per_token") or 0))
     per_cached = Decimal(str(price.get("cache_read_input_token_cost") or per_input))

@@ -335,12 +335,13 @@ async def test_a_stopped_answer_can_be_estimated(server):
     assert llm.estimate(ask(server), "Twelve chars") == only(Usage, await events(ask(server)))
 
 
-async def test_answers_share_a_connection(server):
+async def test_answers_share_a_connection_and_nothing_else(server):
     await events(ask(server))
     before = server.connections
-    for _ in range(5):
-        await events(ask(server))
+    for n in range(5):
+        await events(ask(server, api_key=f"sk-{n}"))
     assert server.connections == before
+    assert "cookie" not in server.requests[-1].headers  # one key's session is not the next one's
 
 
 async def test_the_request_holds_what_we_say_and_nothing_else(server):

@@ -90,7 +90,7 @@ class Server:
 
     async def _connection(self, reader, writer):
         self.connections += 1
-        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
+        with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError, asyncio.CancelledError):
             while await self._exchange(reader, writer):
                 pass
         writer.close()
@@ -152,7 +152,7 @@ async def _stream(reader, writer, body: dict, reply: Reply) -> bool:
         last = openai_bodies.token_count(reply)
         events = [*events[:last], b"".join(events[last:])]
     writer.write(
-        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nx-request-id: double\r\n"
+        b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nSet-Cookie: seen=before; Path=/\r\n"
         b"Transfer-Encoding: chunked\r\n\r\n"
     )
     for index, event in enumerate(events):
