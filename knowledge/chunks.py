@@ -9,11 +9,13 @@ import re
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 from knowledge.parsing.parsed import Block, Parsed
 
 _SENTENCE_END = re.compile(r"(?<=[.!?…])[)\"'”’»]*\s+|(?<=[。！？])|\n+")
 _WORD = re.compile(r"\S+")
+_PIECE = re.compile(r"[^\W\d_]+|\d{1,3}|[^\w\s]|_")
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,9 +53,12 @@ class _Unit:
 
 @dataclass(slots=True)
 class _Section:
+    """start is where its heading stands, if it has one; its path ends with that heading if `headed`."""
+
     path: tuple[str, ...]
-    start: int  # of its heading, if it has one
+    start: int
     units: list[_Unit]
+    headed: bool = True
 
 
 def tokens(text: str) -> int:
@@ -93,14 +98,14 @@ class _Splitter:
         blocks = self.parsed.blocks
         section: _Section | None = None
         header = ""  # of the table just before
-        for block, following in zip(blocks, [*blocks[1:], None], strict=True):
+        for block, following in pairwise([*blocks, None]):
             if block.kind == "heading":
                 if section:
                     yield section
                 section = _Section(block.heading, block.char_start, [])
                 alone = following is None or following.kind == "heading"
                 if alone and (following is None or following.heading[: len(block.heading)] != block.heading):
-                    yield _Section(block.heading[:-1], block.char_start, list(self._units(block)))
+                    yield _Section(block.heading[:-1], block.char_start, list(self._units(block)), headed=False)
                 if alone:
                     section = None
                 continue
@@ -138,7 +143,7 @@ class _Splitter:
         if sum(unit.tokens for unit in section.units) > self.target:
             return False
         path, start = self._shared([*group, section])
-        if len(group[0].path) > len(path) + 1:  # a heading above the first would be lost
+        if len(group[0].path) > len(path) + group[0].headed:  # a heading above the first would be lost
             return False
         return self._size(path, start, section.units[-1].end) <= self.target
 
@@ -155,10 +160,10 @@ class _Splitter:
     def _emit(self, group: list[_Section]) -> None:
         units = [unit for section in group for unit in section.units]
         path, start = self._shared(group)
-        if len(group) > 1 or self._size(path, start, units[-1].end) <= self.most:
+        first, left = 0, sum(unit.tokens for unit in units)
+        if len(group) > 1 or left <= self.most and self._size(path, start, units[-1].end) <= self.most:
             self._add(path, start, units)
             return
-        first, left = 0, sum(unit.tokens for unit in units)
         while first < len(units):
             start = self._overlapping(units, first, path)
             last = self._fill(units, first, start, path, left)
@@ -217,11 +222,12 @@ class _Splitter:
         self.made.append(Chunk(len(self.made), text, page, heading, start, end, embed_text))
 
     def _prefix(self, path: tuple[str, ...]) -> str:
-        """title > heading path, a quarter of the passage at most."""
-        title = self.parsed.title
-        words = " > ".join([*([title] if title else []), *_without_title(title, path)])
-        if _tokens(words) <= self.most / 4:
-            return words
+        """title > heading path, a quarter of the passage at most: if need be without the outermost headings."""
+        title, path = self.parsed.title, _without_title(self.parsed.title, path)
+        words = " > ".join(filter(None, (title, *path)))
+        while len(path) > 1 and _tokens(words) > self.most / 4:
+            path = path[1:]
+            words = " > ".join(filter(None, (title, *path)))
         start, end, _ = next(_pieces(words, 0, len(words), self.most / 4))
         return words[start:end]
 
@@ -238,17 +244,15 @@ def _without_title(title: str, path: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _tokens(text: str) -> float:
-    """Words times 1.3, more for long ones; scripts without spaces by the letter."""
-    words = text.split()
+    """Words, signs and groups of digits, a little more than one each; long words and other scripts by letters."""
+    pieces = _PIECE.findall(text)
     if text.isascii():
-        return sum([length / 4 if length > 5 else 1.3 for length in map(len, words)])
-    return sum(map(_word_tokens, words))
+        return sum([length / 4 if length > 5 else 1.15 for length in map(len, pieces)])
+    return sum(map(_piece_tokens, pieces))
 
 
-def _word_tokens(word: str) -> float:
-    if word.isascii():
-        return len(word) / 4 if len(word) > 5 else 1.3
-    return max(1.3, sum(0.25 if letter < "\x80" else 0.5 if letter < "\u2e80" else 1 for letter in word))
+def _piece_tokens(piece: str) -> float:
+    return max(1.15, sum(0.25 if letter < "\x80" else 0.5 if letter < "\u2e80" else 1 for letter in piece))
 
 
 def _sentences(text: str) -> Iterator[tuple[int, int]]:
@@ -287,7 +291,7 @@ def _pieces(text: str, start: int, end: int, room: float) -> Iterator[tuple[int,
     first = last = start
     size = 0.0
     for low, high in _short_words(text, start, end, room):
-        more = _word_tokens(text[low:high])
+        more = _tokens(text[low:high])
         if size and size + more > room:
             yield first, last, size
             size = 0.0
@@ -299,7 +303,7 @@ def _short_words(text: str, start: int, end: int, room: float) -> Iterator[tuple
     for word in _WORD.finditer(text, start, end):
         low, high = word.span()
         step = high - low
-        if _word_tokens(word.group()) > room:
-            step = max(1, int(room))  # a letter is a token at most
+        if _tokens(word.group()) > room:
+            step = max(1, int(room / 1.2))  # no letter counts for more than 1.15
         for place in range(low, high, step):
             yield place, min(place + step, high)

@@ -2,6 +2,7 @@
 
 import io
 import zipfile
+import zlib
 
 import docx
 from fpdf import FPDF
@@ -74,12 +75,8 @@ def blank_pdf() -> bytes:
 
 
 def bomb_pdf(unpacked: int) -> bytes:
-    """A PDF whose one page's drawing unpacks to so many bytes of drawing orders."""
-    import zlib
-
-    packer = zlib.compressobj(9)
-    part = b"0 0 m 1 1 l S\n" * 100_000
-    stream = b"".join(packer.compress(part) for _ in range(unpacked // len(part))) + packer.flush()
+    """A PDF whose one page's drawing unpacks to about so many bytes of drawing orders."""
+    stream = b"\x78\xda" + _deflated(b"0 0 m 1 1 l S\n" * 70_000, unpacked)
     objects = [
         b"<</Type/Catalog/Pages 2 0 R>>",
         b"<</Type/Pages/Kids[3 0 R]/Count 1>>",
@@ -92,6 +89,13 @@ def bomb_pdf(unpacked: int) -> bytes:
         body += b"%d 0 obj%s endobj\n" % (number, content)
     table = b"xref\n0 5\n0000000000 65535 f \n" + b"".join(b"%010d 00000 n \n" % place for place in places)
     return body + table + b"trailer<</Size 5/Root 1 0 R>>\nstartxref\n%d\n%%%%EOF" % len(body)
+
+
+def _deflated(part: bytes, unpacked: int) -> bytes:
+    """Packed data that unpacks to about so many bytes, made in no time: one packed part, again and again."""
+    packer = zlib.compressobj(9, zlib.DEFLATED, -15)
+    packed = packer.compress(part) + packer.flush(zlib.Z_FULL_FLUSH)
+    return packed * (unpacked // len(part)) + packer.flush()
 
 
 def word(*parts: tuple[str, object], title: str = "") -> bytes:
@@ -114,20 +118,18 @@ def word_with(inside: str, before: str = "<w:body>") -> bytes:
     return _changed(word(("Normal", "Seen.")), lambda xml: xml.replace(before, before + inside))
 
 
-def word_bomb(unpacked: int) -> bytes:
-    """A Word file whose text unpacks to so many bytes, and whose directory says so."""
-    return _changed(word(("Normal", "Hello.")), lambda xml: xml.replace("Hello.", "a" * unpacked))
-
-
-def lying_word_bomb(unpacked: int) -> bytes:
-    """The same, but the directory claims a small size."""
-    data = bytearray(word_bomb(unpacked))
-    for entry in zipfile.ZipFile(io.BytesIO(bytes(data))).infolist():
-        if entry.filename == "word/document.xml":
-            size, place = entry.file_size.to_bytes(4, "little"), entry.header_offset + 22
-            data[place : place + 4] = (1000).to_bytes(4, "little")
-            directory = data.rindex(size)
-            data[directory : directory + 4] = (1000).to_bytes(4, "little")
+def word_bomb(unpacked: int, claimed: int | None = None) -> bytes:
+    """A Word file whose text unpacks to about so many bytes. claimed: what its directory says instead."""
+    packed = _deflated(b"a" * 1_000_000, unpacked)
+    with zipfile.ZipFile(io.BytesIO(word(("Normal", "Hello.")))) as source:
+        parts = {name: source.read(name) for name in source.namelist()}
+    data = bytearray(archive(parts | {"word/document.xml": packed}, method=zipfile.ZIP_STORED))
+    size = (unpacked if claimed is None else claimed).to_bytes(4, "little")
+    entry = zipfile.ZipFile(io.BytesIO(data)).getinfo("word/document.xml")
+    directory = data.rindex(b"word/document.xml") - 46
+    for method, sizes in ((entry.header_offset + 8, entry.header_offset + 22), (directory + 10, directory + 24)):
+        data[method : method + 2] = zipfile.ZIP_DEFLATED.to_bytes(2, "little")
+        data[sizes : sizes + 4] = size
     return bytes(data)
 
 
@@ -153,10 +155,10 @@ def stealing_word(path: str) -> bytes:
     )
 
 
-def archive(names: dict[str, bytes]) -> bytes:
+def archive(names: dict[str, bytes], method: int = zipfile.ZIP_DEFLATED) -> bytes:
     """A zip file."""
     packed = io.BytesIO()
-    with zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(packed, "w", method) as archive:
         for name, content in names.items():
             archive.writestr(name, content)
     return packed.getvalue()

@@ -26,7 +26,7 @@ def decode(data: bytes, declared: str = "") -> str:
 
 
 def _checked(text: str) -> str:
-    if text.count("\x00") > len(text) // 100:
+    if text.count("\x00") > 2 + len(text) / 50:  # it is not text
         raise Failure("damaged")
     return text
 
