@@ -6,16 +6,16 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 
-from platform_site.local import demo, environment, services
+from platform_site.local import commands, demo, environment, services
 from platform_site.local import folder as files
 from platform_site.local.errors import LocalError
-from platform_site.local.processes import ROOT, kill_leftovers, marked_environment, wait_until
+from platform_site.local.processes import ROOT, kill_leftovers, wait_until
 from platform_site.local.progress import Steps, say
 from platform_site.local.service import Service
 from platform_site.local.supervisor import Supervisor, programs
@@ -83,23 +83,35 @@ def _start(supervisor: Supervisor, steps: Steps, port: int) -> tuple[dict, bool]
     for service in services.handles(folder):
         with steps.step(f"Starting {service.title}") as step:
             step.text = _start_service(supervisor, service, wanted)
-    with steps.step("Bringing the database up to date") as step:
-        _manage(folder, "deploy")
-        step.text = "Database is up to date"
-    with steps.step("Starting web, worker and beat") as step:
-        for program in programs(folder, port=port):
-            supervisor.start(program)
-        step.text = "Web, worker and beat started"
+    stages = [_deploy, _start_programs]
+    if "postgres" in wanted and commands.is_deployed(folder):
+        stages.reverse()  # nothing to migrate: both load at the same time, which saves seconds
+    for stage in stages:
+        stage(supervisor, steps, port)
+    watch = partial(supervisor.watch, give_up=True)
     report, is_new = demo.known(folder), False
     with steps.step("Making the demo tenants") as step:
         step.text = "Demo tenants are there"
         if report is None:
-            report, is_new = demo.keep(folder, _manage(folder, "seed_demo", while_=supervisor)), True
+            report, is_new = demo.keep(folder, commands.run(folder, "seed_demo", watch=watch)), True
             step.text = "Demo tenants made, their documents read"
     with steps.step("Waiting for everything to answer") as step:
         _wait_until_ready(supervisor, port)
         step.text = "Everything answers"
     return report, is_new
+
+
+def _deploy(supervisor: Supervisor, steps: Steps, port: int) -> None:
+    with steps.step("Bringing the database up to date") as step:
+        commands.deploy(supervisor.folder)
+        step.text = "Database is up to date"
+
+
+def _start_programs(supervisor: Supervisor, steps: Steps, port: int) -> None:
+    with steps.step("Starting web, worker and beat") as step:
+        for program in programs(supervisor.folder, port=port):
+            supervisor.start(program)
+        step.text = "Web, worker and beat started"
 
 
 def _start_service(supervisor: Supervisor, service: Service, wanted: list[str]) -> str:
@@ -110,39 +122,6 @@ def _start_service(supervisor: Supervisor, service: Service, wanted: list[str]) 
     supervisor.start(service)
     environment.add(supervisor.folder, services.addresses(service))
     return f"{service.title} started"
-
-
-def _manage(folder: Path, command: str, *, while_: Supervisor | None = None) -> str:
-    """Run one management command, keeping the supervised processes alive meanwhile; what it printed.
-
-    Raises LocalError with the end of its log.
-    """
-    log = folder / "logs" / f"{command}.log"
-    files.make_private(log.parent)
-    files.rotate(log)
-    with log.open("ab") as errors, (log.with_suffix(".out")).open("w+") as output:
-        child = subprocess.Popen(
-            [sys.executable, "manage.py", command],
-            cwd=ROOT,
-            env=marked_environment(folder),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=errors,
-            start_new_session=True,
-        )
-        try:
-            while child.poll() is None:
-                if while_:
-                    while_.watch(give_up=True)
-                time.sleep(0.05)
-        finally:
-            child.kill()
-        output.seek(0)
-        printed = output.read()
-    log.with_suffix(".out").unlink()
-    if child.returncode:
-        raise LocalError(f"manage.py {command} failed. The end of {log}:\n{files.tail(log)}")
-    return printed
 
 
 def _wait_until_ready(supervisor: Supervisor, port: int) -> None:
