@@ -8,17 +8,18 @@ from django.core.asgi import get_asgi_application  # noqa: E402
 
 _http = get_asgi_application()  # loads the apps; what follows may import models
 
-from agents.consumers import ChatConsumer  # noqa: E402
 from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
+from channels.sessions import CookieMiddleware  # noqa: E402
 from django.urls import path  # noqa: E402
 
+from agents.consumers import ChatConsumer  # noqa: E402
 from platform_site.lifespan import lifespan  # noqa: E402
 from tenants.sockets import TenantSocket  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
         "http": _http,
-        "websocket": TenantSocket(URLRouter([path("ws/chat/", ChatConsumer.as_asgi())])),
+        "websocket": TenantSocket(CookieMiddleware(URLRouter([path("ws/chat/", ChatConsumer.as_asgi())]))),
         "lifespan": lifespan,
     }
 )

@@ -134,7 +134,7 @@ def web_process(**environment: str) -> Iterator[int]:
     folder = Path(os.environ["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     with running(command, log=folder / f"test-web-{port}.log", PUBLIC_PORT=str(port), **environment):
-        until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=40)
+        until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=90)
         yield port
 
 

@@ -12,6 +12,7 @@ from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 
 PAGE = 50
+MOST_MISSED = 200  # who was away for longer gets the newest, and the rest by `history`
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,8 @@ def standing(conversation: UUID, *, after: int, following: UUID | None = None) -
     """Everything a client needs that has seen durable events up to ``after`` and was following a turn, if it was."""
     row = Conversation.objects.get(pk=conversation)
     unseen = Message.objects.filter(conversation_id=conversation, seq__gt=after)
-    messages = unseen.select_related("feedback").order_by("seq")
-    missed = [_as_event(message) for message in messages]
+    newest_first = unseen.select_related("feedback").order_by("-seq")[:MOST_MISSED]
+    missed = [_as_event(message) for message in reversed(newest_first)]
     running = [
         wire.Cursor(turn=turn.pk, attempt=turn.attempt, n=0)
         for turn in Turn.objects.filter(conversation_id=conversation, state=Turn.State.RUNNING).order_by("started_at")
