@@ -3,13 +3,14 @@
 globalThis.Chat ??= {};
 const FENCE = /^\s*(`{3,}|~{3,})/, HEAD = /^ {0,3}#{1,6}\s+(.*?)[\s#]*$/, RULE = /^ {0,3}([-*_])(\s*\1){2,}\s*$/;
 const QUOTE = /^ {0,3}> ?/, ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(?=\S)/, BAR = /^\s*\|?\s*:?-+:?\s*(\|\s*:?-+:?\s*)*\|?\s*$/;
+const MARK = /^\s*([-*+]|\d{1,9}[.)]?)\s*$/; // perhaps the beginning of an item
 const DEEPEST = 6;
 const INLINE = new RegExp([
   /\\([!-/:-@[-`{-~])/, // escaped sign
   /`([^`\n]+)`/, // code
   /!?\[([^[\]\n]*)\]\(\s*<?([^\s<>()]+(?:\([^\s<>()]*\)[^\s<>()]*)?)>?(?:\s+["'][^"'\n]*["'])?\s*\)/, // label, address
   /\[(\d{1,2}(?:, ?\d{1,2})*)\]/, // numbers of sources
-  /(\*\*|(?<!\w)__)(?=\S)(.+?)(?<=\S)\6/, // mark, bold
+  /(\*\*|(?<!\w)__)(?=\S)(.{1,999}?)(?<=\S)\6/, // mark, bold
   /\*(?=[^\s*])(.+?)(?<=[^\s*])\*|(?<!\w)_(?=\S)(.+?)(?<=\S)_(?!\w)/, // two kinds of italics
   /\b(https?:\/\/[^\s<>"]*[^\s<>"'.,;:!?()[\]*_])/, // bare address
   /\n/,
@@ -150,14 +151,14 @@ Chat.writer = (node, cite) => {
     add(text) {
       rest += text;
       for (const old of open) old.remove();
-      const lines = rest.split("\n"), last = lines.length - 1, found = blocks(lines);
+      const all = rest.split("\n"), lines = MARK.test(all.at(-1)) ? all.slice(0, -1) : all, found = blocks(lines);
       open = found.map(([what, part], i) => {
         const growing = i === found.length - 1 && what !== "code" ? [...part.slice(0, -1), settled(part.at(-1))] : part;
         return block(what, growing, cite, 0);
       });
       node.append(...open);
       if (found.length > 1) {
-        rest = lines.slice(found.at(-1)[2], last + 1).join("\n");
+        rest = all.slice(found.at(-1)[2]).join("\n");
         open = open.slice(-1);
       }
     },
