@@ -12,6 +12,7 @@ import orjson
 from knowledge.embedded import changes
 from knowledge.embedded.refusals import Refusal
 from knowledge.embedded.service import Service
+from knowledge.embedded.shards import FLUSH_SECONDS
 
 logger = logging.getLogger(__name__)
 
@@ -62,6 +63,7 @@ class App:
                 self.service.shards.flush_one()
             except Exception:  # noqa: BLE001  the engine knows no other class; the log is still whole
                 logger.exception("a flush failed; it is tried again")
+                await asyncio.sleep(FLUSH_SECONDS)
 
     async def _answer(self, scope, receive) -> tuple[int, dict]:
         try:

@@ -6,19 +6,19 @@ from knowledge.embedded.filters import filter_or_none
 from knowledge.embedded.refusals import Refusal, as_list, need, only, whole_number
 from knowledge.embedded.vectors import to_id, to_vector
 
-_COMMON = ("query", "using", "filter", "params", "score_threshold", "prefetch")
+OF_PREFETCH = ("query", "using", "filter", "params", "score_threshold", "prefetch", "limit")
 
 
-def to_query(body) -> edge.QueryRequest:
-    """The body of ``points/query``, or one of ``points/query/batch``."""
-    given = only(body, *_COMMON, "limit", "offset", "with_vector", "with_payload")
+def to_query(body, *, among: edge.HasIdCondition | None = None) -> edge.QueryRequest:
+    """The body of ``points/query``, or one of ``points/query/batch``; `among` leaves only these points."""
+    given = only(body, *OF_PREFETCH, "offset", "with_vector", "with_payload")
     return edge.QueryRequest(
         whole_number(given, "limit", 10, at_least=1),
         offset=whole_number(given, "offset", 0),
         with_vector=with_vector(given, default=False),
         with_payload=with_payload(given, default=False),
         prefetches=_prefetches(given),
-        **_shared(given),
+        **_shared(given, among),
     )
 
 
@@ -29,15 +29,18 @@ def _prefetches(given: dict) -> list | None:
 
 
 def _prefetch(body) -> edge.Prefetch:
-    given = only(body, *_COMMON, "limit")
+    given = only(body, *OF_PREFETCH)
     limit = whole_number(given, "limit", 10, at_least=1)
     return edge.Prefetch(limit, prefetches=_prefetches(given), **_shared(given))
 
 
-def _shared(given: dict) -> dict:
+def _shared(given: dict, among: edge.HasIdCondition | None = None) -> dict:
+    chosen = filter_or_none(given)
+    if among:
+        chosen = edge.Filter(must=[among, chosen] if chosen else [among])
     return {
         "query": _scoring(given),
-        "filter": filter_or_none(given),
+        "filter": chosen,
         "params": _params(given["params"]) if "params" in given else None,
         "score_threshold": given.get("score_threshold"),
     }

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import qdrant_edge as edge
 
-from knowledge.embedded import changes, layout, queries
+from knowledge.embedded import batches, changes, layout, queries
 from knowledge.embedded.catalogue import Catalogue
 from knowledge.embedded.refusals import Refusal, need, only
 from knowledge.embedded.shards import Shard, Shards
@@ -153,8 +153,7 @@ class Service:
 
     def query_batch(self, name: str, body) -> list[dict]:
         searches = need(only(body, "searches"), "searches")
-        batch = edge.QueryBatchRequest([queries.to_query(search) for search in searches])
-        answers = self._shard(name).engine.query_batch(batch)
+        answers = batches.run(self._shard(name).engine, searches)
         return [{"points": [scored_as_json(point) for point in points]} for points in answers]
 
 

@@ -8,7 +8,7 @@ beside the old. All calls block; async code crosses over with `run_for`.
 
 from knowledge.vectors.collection import drop, ensure_collection
 from knowledge.vectors.connection import ping
+from knowledge.vectors.hybrid import Hit, search
 from knowledge.vectors.points import Point, count, delete_document, upsert
-from knowledge.vectors.search import Hit, search
 
 __all__ = ["Hit", "Point", "count", "delete_document", "drop", "ensure_collection", "ping", "search", "upsert"]

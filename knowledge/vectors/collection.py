@@ -43,11 +43,11 @@ def drop() -> int:
     """Delete all that the store holds of the tenant: every generation and the alias. How many there were."""
     alias = keys.collection_alias()
     forget = models.DeleteAliasOperation(delete_alias=models.DeleteAlias(alias_name=alias))
-    unless_missing(write, "update_collection_aliases", change_aliases_operations=[forget])
-    names = [each.name for each in read("get_collections").collections]
+    unless_missing(write, lambda client: client.update_collection_aliases([forget]))
+    names = [each.name for each in read(lambda client: client.get_collections()).collections]
     mine = [name for name in names if re.fullmatch(rf"{re.escape(alias)}_\d+", name)]
     for name in mine:
-        write("delete_collection", name)
+        write(lambda client, name=name: client.delete_collection(name))
     forget_facts(alias)
     return len(mine)
 
@@ -59,20 +59,21 @@ def _create(alias: str, dense_size: int | None) -> None:
     keywords = models.SparseVectorParams(modifier=models.Modifier.IDF)
     try:
         write(
-            "create_collection",
-            generation,
-            vectors_config=dense,
-            sparse_vectors_config={"sparse": keywords},
-            metadata={"sparse_version": VERSION},
+            lambda client: client.create_collection(
+                generation,
+                vectors_config=dense,
+                sparse_vectors_config={"sparse": keywords},
+                metadata={"sparse_version": VERSION},
+            )
         )
     except UnexpectedResponse:
-        if not read("collection_exists", generation):  # else another worker was faster
+        if not read(lambda client: client.collection_exists(generation)):  # else another worker was faster
             raise
-    for name, kind in _INDEXES.items():
-        write("create_payload_index", generation, field_name=name, field_schema=kind, wait=True)
+    for index in _INDEXES.items():
+        write(lambda client, index=index: client.create_payload_index(generation, *index))
     name = models.CreateAlias(collection_name=generation, alias_name=alias)
     operation = models.CreateAliasOperation(create_alias=name)
-    write("update_collection_aliases", change_aliases_operations=[operation])
+    write(lambda client: client.update_collection_aliases([operation]))
 
 
 def _add_dense(alias: str, size: int) -> None:
@@ -80,7 +81,7 @@ def _add_dense(alias: str, size: int) -> None:
     wanted = models.DenseVectorNameConfig(dense=config)
     name = dense_name(size)
     try:
-        write("create_vector_name", alias, vector_name=name, vector_name_config=wanted, wait=True)
+        write(lambda client: client.create_vector_name(alias, name, wanted, wait=True))
     except UnexpectedResponse:
         facts = _look(alias)
         if facts is None or name not in facts.dense:  # else another worker was faster
@@ -113,7 +114,7 @@ def forget_facts(alias: str) -> None:
 
 
 def _look(alias: str) -> Facts | None:
-    info = unless_missing(read, "get_collection", alias)
+    info = unless_missing(read, lambda client: client.get_collection(alias))
     if info is None:
         return None
     vectors = info.config.params.vectors or {}

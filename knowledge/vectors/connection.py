@@ -3,8 +3,10 @@
 import os
 import time
 import warnings
+from collections.abc import Callable
 from functools import lru_cache
 from ipaddress import ip_address
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 import httpx
@@ -18,6 +20,8 @@ from knowledge.errors import VectorStoreDown
 RETRY_AFTER_SECONDS = 5
 WRITE_PAUSES = (0.2, 1.0, 2.0)  # seconds before trying again; a restarted store is back within
 READ_PAUSES = (0.05,)
+
+Answer = TypeVar("Answer")
 
 
 class Connection:
@@ -66,28 +70,38 @@ def _is_loopback(host: str) -> bool:
 def ping() -> float:
     """Seconds that the store takes to answer; needs no tenant. Raises VectorStoreDown."""
     started = time.perf_counter()
-    ask((), "collection_exists", "ping")
+    _ask(lambda client: client.collection_exists("ping"), pauses=())
     return time.perf_counter() - started
 
 
-def read(method: str, *args, **kwargs):
+def read(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with little patience: somebody waits for the answer."""
-    return ask(READ_PAUSES, method, *args, **kwargs)
+    return _ask(call, READ_PAUSES)
 
 
-def write(method: str, *args, **kwargs):
+def write(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with the patience to see a store restarted."""
-    return ask(WRITE_PAUSES, method, *args, **kwargs)
+    return _ask(call, WRITE_PAUSES)
 
 
-def ask(pauses: tuple[float, ...], method: str, *args, **kwargs):
-    """Call the client; where the connection fails, again after each pause. Every call of ours may be repeated.
+def unless_missing(ask, call: Callable):
+    """What `read` or `write` answers to the call, or None where the collection does not exist."""
+    try:
+        return ask(call)
+    except UnexpectedResponse as error:
+        if error.status_code != 404:
+            raise
+        return None
+
+
+def _ask(call: Callable, pauses: tuple[float, ...]):
+    """Call with the client; where the connection fails, again after each pause. Every call may be repeated.
 
     Raises  VectorStoreDown; UnexpectedResponse for what the store says is our mistake (404 among them)
     """
     for pause in (*pauses, None):  # None: the last attempt
         try:
-            return getattr(connection().client, method)(*args, **kwargs)
+            return call(connection().client)
         except ResponseHandlingException as error:
             if pause is None or not isinstance(error.source, httpx.NetworkError | httpx.RemoteProtocolError):
                 raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS) from error
@@ -99,13 +113,3 @@ def ask(pauses: tuple[float, ...], method: str, *args, **kwargs):
             raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS) from error
         time.sleep(pause)
     return None
-
-
-def unless_missing(call, *args, **kwargs):
-    """The answer, or None where the collection does not exist."""
-    try:
-        return call(*args, **kwargs)
-    except UnexpectedResponse as error:
-        if error.status_code != 404:
-            raise
-        return None

@@ -1,6 +1,6 @@
 """Points in and out of the tenant's collection."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -44,8 +44,9 @@ def upsert(points: list[Point]) -> None:
     """
     alias = keys.collection_alias()
     for batch in _batches(points):
+        stored = [_to_store(point) for point in batch]
         try:
-            write("upsert", alias, points=[_to_store(point) for point in batch], wait=True)
+            write(lambda client, stored=stored: client.upsert(alias, stored, wait=True))
         except UnexpectedResponse as error:
             if error.status_code == 404:  # dropped after ensure_collection; which a retry calls first
                 raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS) from error
@@ -61,24 +62,26 @@ def delete_document(document: UUID, *, below_revision: int | None = None) -> Non
         older = models.Range(lt=below_revision)
         chosen.must.append(models.FieldCondition(key="revision", range=older))
     selector = models.FilterSelector(filter=chosen)
-    unless_missing(write, "delete", alias, points_selector=selector, wait=True)
+    unless_missing(write, lambda client: client.delete(alias, selector, wait=True))
     forget_facts(alias)
 
 
 def count(kb: UUID | None = None, document: UUID | None = None) -> int:
     """How many points the tenant has: in all, of one knowledge base, of one document."""
-    chosen = matching(kb=kb, document=document)
-    answer = unless_missing(read, "count", keys.collection_alias(), count_filter=chosen, exact=True)
+    alias, chosen = keys.collection_alias(), matching(kb=kb, document=document)
+    answer = unless_missing(read, lambda client: client.count(alias, chosen, exact=True))
     return answer.count if answer else 0
 
 
-def matching(kb: UUID | None = None, document: UUID | None = None, kbs: list[UUID] = ()) -> models.Filter:
+def matching(kb: UUID | None = None, document: UUID | None = None, kbs: Sequence[UUID] = ()) -> models.Filter:
     """Points of one knowledge base, of one document, of any of several knowledge bases."""
+    if len(kbs) == 1:  # the engine compares with one value faster than with a list of one
+        kb = kbs[0]
     must = []
     for key, wanted in (("kb", kb), ("document", document)):
         if wanted is not None:
             must.append(models.FieldCondition(key=key, match=models.MatchValue(value=str(wanted))))
-    if kbs:
+    if len(kbs) > 1:
         must.append(models.FieldCondition(key="kb", match=models.MatchAny(any=[str(one) for one in kbs])))
     return models.Filter(must=must)
 

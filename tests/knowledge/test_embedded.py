@@ -1,6 +1,7 @@
 """What a client may rely on. The same claims run against a real Qdrant, if TEST_QDRANT_URL names one."""
 
 import asyncio
+import random
 from uuid import UUID, uuid4
 
 import pytest
@@ -245,6 +246,43 @@ def test_a_batch_gives_both_exact_scores_of_all_candidates(client, name):
     assert numbers(by_sparse.points) == [1, 3]
     assert all(each.payload["kb"] == "a" for each in by_dense.points)
     assert by_sparse.points[0].payload is None
+
+
+def test_a_batch_answers_as_its_searches_would_one_by_one(client, name):
+    shuffled = random.Random(7)
+    client.upsert(
+        name,
+        [
+            point(
+                n,
+                kb="ab"[n % 2],
+                dense=[shuffled.gauss(0, 1) for _ in range(SIZE)] if n % 5 else None,
+                terms=shuffled.sample(range(20), 4),
+            )
+            for n in range(1, 101)
+        ],
+    )
+    dense, sparse = [1.0, 0.5, 0.1, 0.0], models.SparseVector(indices=[3, 7, 11], values=[1.0, 1.0, 1.0])
+    prefetch = [
+        models.Prefetch(query=dense, using="dense", filter=only_kb("a"), limit=8),
+        models.Prefetch(query=sparse, using="sparse", filter=only_kb("a"), limit=8),
+    ]
+    nothing = [models.Prefetch(query=dense, using="dense", filter=only_kb("c"), limit=8)]
+    later = models.Filter(must=[models.FieldCondition(key="n", range=models.Range(gt=30))])
+    for shared in (prefetch, nothing):
+        searches = [
+            models.QueryRequest(prefetch=shared, query=dense, using="dense", limit=40),
+            models.QueryRequest(prefetch=shared, query=sparse, using="sparse", limit=40, filter=later),
+            models.QueryRequest(prefetch=shared, query=dense, using="dense", limit=3, offset=2),
+        ]
+        together = client.query_batch_points(name, searches)
+        alone = [client.query_batch_points(name, [search])[0] for search in searches]
+        assert [scores(each.points) for each in together] == [scores(each.points) for each in alone]
+    assert not together[0].points
+
+
+def scores(points) -> list[tuple]:
+    return [(each.id, round(each.score, 5)) for each in points]
 
 
 @pytest.mark.parametrize(
