@@ -146,7 +146,7 @@ def _lines(output: bytearray, returncode: int) -> list[dict]:
 
 def _failure(item: dict) -> Exception:
     logger.info("a reader gave up", extra={"failure": str(item)[:300]})
-    if item["failure"] == "jail":
+    if item["failure"] == "broken":
         return SandboxBroken(str(item.get("detail"))[:200])
     code, reason = item["failure"], item.get("reason")
     return Unreadable(code if code in TEXTS else "damaged", reason if isinstance(reason, str) else "")

@@ -122,14 +122,14 @@ def test_an_empty_document_has_no_passages():
 @pytest.mark.parametrize(
     "text",
     [
-        "x" * 50_000,
-        "漢字かな交じり文" * 2_000,
-        "😀" * 3_000,
-        "a.b,c;d-" * 3_000,
+        "x" * 20_000,
+        "漢字かな交じり文" * 700,
+        "😀" * 1_500,
+        "a.b,c;d-" * 1_000,
         "01632 960 140 " * 800,
         " ".join(["Donaudampfschifffahrtsgesellschaft"] * 500),
-        "\n".join(f"line {n}" for n in range(2_000)),
-        "No end in sight " * 2_000,
+        "\n".join(f"line {n}" for n in range(800)),
+        "No end in sight " * 1_000,
     ],
     ids=["one word", "no spaces", "emoji", "signs", "numbers", "long words", "lines", "no sentences"],
 )
@@ -142,7 +142,7 @@ def test_nothing_is_too_large_and_nothing_is_lost(text, most):
 
 
 def test_any_document_is_covered_within_the_limits_and_always_alike():
-    for seed in range(40):
+    for seed in range(25):
         parsed = document(*_random_parts(random.Random(seed)), title="T" * (seed % 9))
         chunks = split(parsed)
         assert chunks == split(parsed)

@@ -395,6 +395,10 @@ class TestSandbox:
             escape("import ctypes\nctypes.string_at(0)\nyield {}")
         assert caught.value.code == "damaged"
 
+    def test_a_library_that_is_missing_is_not_the_fault_of_the_file(self, escape):
+        with pytest.raises(sandbox.SandboxBroken, match="no_such_library"):
+            escape("import no_such_library\nyield {}")
+
     @pytest.mark.parametrize(
         "said", ["[1]", "{'text': 5}", "{'text': 'a', 'kind': 'x'}", "{'failure': ['locked']}", "{'failure': 'x'}"]
     )

@@ -14,7 +14,7 @@ def main(order: dict) -> None:
     try:
         jail.enter(order["limits"], order["parent"])
     except (OSError, ValueError) as error:
-        _write({"failure": "jail", "detail": str(error)})
+        _write({"failure": "broken", "detail": str(error)})
         return
     sys.excepthook = _give_up
     with os.fdopen(order["file"], "rb") as file:
@@ -29,6 +29,8 @@ def _give_up(kind: type, error: BaseException, _traceback: object) -> None:
     """The outermost frame: says in a word why, never with the document's text."""
     if isinstance(error, Failure):
         _write({"failure": error.code, "reason": error.reason})
+    elif isinstance(error, ImportError):  # a library is missing or cannot run here: not the file's fault
+        _write({"failure": "broken", "detail": str(error)})
     elif isinstance(error, MemoryError):
         _write({"failure": "too_large"})
     else:
