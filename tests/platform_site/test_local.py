@@ -41,7 +41,7 @@ def start(folder: Path, *wanted: str) -> dict[str, str]:
 
 def kill(service) -> None:
     os.kill(service.process.pid, signal.SIGKILL)
-    assert wait_until(lambda: not service.running(), 5)
+    assert wait_until(lambda: not service.running(), 15)
 
 
 def run_up(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
@@ -51,7 +51,7 @@ def run_up(folder: Path, *arguments: str) -> subprocess.CompletedProcess:
         env=os.environ | {"DATA_DIR": str(folder)},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=60,
     )
 
 
@@ -132,7 +132,7 @@ def test_services_end_when_whoever_started_them_is_killed(folder):
     assert server.running()
     starter.kill()
     starter.communicate()
-    assert wait_until(lambda: not server.running(), 5)
+    assert wait_until(lambda: not server.running(), 15)
 
 
 def test_the_supervisor_brings_back_what_was_killed_and_leaves_nothing(folder, capsys):
@@ -142,7 +142,7 @@ def test_the_supervisor_brings_back_what_was_killed_and_leaves_nothing(folder, c
     supervisor.start(page)
     killed = page.process.pid
     kill(page)
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + 15
     while page.process.pid == killed and time.monotonic() < deadline:
         supervisor.watch()
         time.sleep(0.02)
