@@ -20,7 +20,6 @@ def database(url: str, search_path: str, *, pooled: bool = True, pool_size: int 
             "num_workers": 1,
             "timeout": 2,
             "max_lifetime": 600,
-            "reset": _discard,
         }
     return {
         "ENGINE": "tenants.backend",
@@ -33,7 +32,3 @@ def database(url: str, search_path: str, *, pooled: bool = True, pool_size: int 
         "CONN_MAX_AGE": 0,
         "CONN_HEALTH_CHECKS": True,  # of a pooled connection, before it is handed out
     }
-
-
-def _discard(connection) -> None:
-    connection.execute("discard all")

@@ -16,9 +16,11 @@ import re
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import psycopg
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.utils.asyncio import async_unsafe
 from django_tenants.postgresql_backend import base
+from psycopg.pq import TransactionStatus
 
 from tenants.context import TenantRef, current_or_none, is_platform
 from tenants.errors import NoTenantContext, TenantMismatch
@@ -162,6 +164,24 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def close(self):
         self._bound = None
         super().close()
+
+    def _close(self):
+        if self.connection is not None and self.pool:
+            self._clean()
+        return super()._close()
+
+    def _clean(self):
+        """A connection goes back into the pool with nothing of its last user on it.
+
+        Done here, not by the pool's `reset`: that runs on the pool's one worker, for which 16 busy threads would queue.
+        """
+        if self.connection.closed or self.connection.info.transaction_status != TransactionStatus.IDLE:
+            return  # the pool throws it away, or rolls it back and with it what was bound
+        try:
+            self.connection.autocommit = True
+            self.connection.execute("discard all")
+        except psycopg.Error:
+            self.connection.close()
 
     @async_unsafe
     def rollback(self):
