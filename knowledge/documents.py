@@ -2,7 +2,6 @@
 
 import hashlib
 import logging
-from datetime import timedelta
 from uuid import UUID
 
 from django.conf import settings
@@ -11,7 +10,6 @@ from django.core.files.storage import default_storage
 from django.db import DatabaseError
 from django.db.models import F, Q
 from django.db.models.functions import Now
-from django.utils import timezone
 
 from knowledge import bases, parsing, tokens, vectors
 from knowledge.errors import UploadTooLarge
@@ -24,7 +22,6 @@ from tenants.transactions import after_commit, atomic
 logger = logging.getLogger(__name__)
 
 PAGE_SIZE = 30
-STILL = timedelta(minutes=5)  # without movement, something is wrong
 HALF_REMOVED = "Removing this document was interrupted. Remove it again to finish."
 
 
@@ -125,11 +122,6 @@ def some(ids: list[UUID]) -> list[Document]:
 def any_unfinished() -> bool:
     """Whether a document is still on its way."""
     return Document.objects.unfinished().exists()
-
-
-def stands_still(document: Document) -> bool:
-    """Whether it has not moved for so long that somebody should know."""
-    return document.is_unfinished and timezone.now() - document.moved_at > STILL
 
 
 def passages(document: Document, *, limit: int = PAGE_SIZE, after: int = -1) -> list[Passage]:

@@ -1,5 +1,6 @@
 """A tenant's documents. Data plane: these tables stand in the tenant's own schema."""
 
+from datetime import timedelta
 from pathlib import PurePosixPath
 
 from django.db import models
@@ -21,6 +22,7 @@ class KnowledgeBase(UUIDModel):
         return self.name
 
 
+STILL = timedelta(minutes=5)  # without movement, somebody should know
 REMOVING = "removing"  # error code of a document whose removal has begun
 
 
@@ -92,6 +94,11 @@ class Document(UUIDModel):
     def is_unfinished(self) -> bool:
         """Whether it will still change by itself."""
         return self.state not in (self.State.READY, self.State.FAILED)
+
+    @property
+    def stands_still(self) -> bool:
+        """Whether it has not moved for so long that something must be wrong."""
+        return self.is_unfinished and timezone.now() - self.moved_at > STILL
 
     @property
     def can_retry(self) -> bool:

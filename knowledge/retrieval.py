@@ -16,7 +16,7 @@ logger = logging.getLogger(__name__)
 
 MOST_CHARACTERS = 2_000  # of a question that are looked at
 MIN_COVERAGE = 0.20  # beside a model: of the best keyword score that a passage could have
-MIN_COVERAGE_ALONE = 0.08
+MIN_OF_BEST = 0.25  # by keywords alone. Not of the best possible: in a tenant's own subject no word is rare
 LANGUAGE_SECONDS = 60
 WIDER = 200  # passages asked for when too many of the first cannot be shown
 
@@ -56,7 +56,7 @@ def find(question: str, *, bases: list[UUID], limit: int = 6) -> Retrieved:
     size = 2 * limit
     while True:
         hits = vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
-        shown = _shown([hit for hit in hits if _good_enough(hit)])
+        shown = _without_stragglers(_shown([hit for hit in hits if _good_enough(hit)]), dense)
         # Passages of documents that are not ready are left out here, so there may be better places further down.
         if len(shown) >= limit or len(hits) < size or size == WIDER:
             return Retrieved(shown[:limit], keyword_only=dense is None)
@@ -96,9 +96,14 @@ def _dense(question: str) -> list[float] | None:
 
 
 def _good_enough(hit: vectors.Hit) -> bool:
-    if hit.cosine is None:
-        return hit.coverage >= MIN_COVERAGE_ALONE
-    return hit.cosine >= embedder.MIN_COSINE or hit.coverage >= MIN_COVERAGE
+    return hit.cosine is None or hit.cosine >= embedder.MIN_COSINE or hit.coverage >= MIN_COVERAGE
+
+
+def _without_stragglers(shown: list[Found], dense: list[float] | None) -> list[Found]:
+    """By keywords alone, a passage that shares a word by chance falls far behind the best."""
+    if dense or not shown:
+        return shown
+    return [passage for passage in shown if passage.score >= MIN_OF_BEST * shown[0].score]
 
 
 def _shown(hits: list[vectors.Hit]) -> list[Found]:
