@@ -11,13 +11,12 @@ import json
 import logging
 import os
 import threading
+from collections import namedtuple
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from types import ModuleType
-from typing import TYPE_CHECKING, NamedTuple
 from uuid import uuid4
 
 from django.conf import settings
@@ -26,9 +25,6 @@ from agents import offline
 from agents.answer import Answer, EventSplitter, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
-
-if TYPE_CHECKING:
-    from agents import openai_client
 
 __all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "estimate", "stream", "warm"]
 
@@ -42,7 +38,8 @@ _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_m
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
 _importing = threading.Lock()
-_loaded = None  # see _load
+_Loaded = namedtuple("_Loaded", "litellm silent clients")
+_loaded: _Loaded | None = None
 
 
 @dataclass(frozen=True)
@@ -105,12 +102,6 @@ def _load():
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
     return _Loaded(litellm, _silent(Logging), openai_client.Clients(BaseOpenAILLM.get_async_http_client))
-
-
-class _Loaded(NamedTuple):
-    litellm: ModuleType
-    silent: type
-    clients: "openai_client.Clients"
 
 
 def _silent(Logging):  # noqa: N803
