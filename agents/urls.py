@@ -2,9 +2,12 @@
 
 from django.urls import path
 
-from agents import api, chat
+from agents import api, chat, portal
 
-portal_urls: list = []
+portal_urls = [
+    path("agents/", portal.agent_list, name="agents"),
+    path("agents/<uuid:agent>/", portal.agent_page, name="agent"),
+]
 chat_urls = [
     path("", chat.page, name="page"),
     path("ticket/", chat.ticket, name="ticket"),

@@ -7,6 +7,7 @@ from django.urls import reverse
 
 from branding import theming
 from branding.models import Branding
+from tenants.context import TenantRef
 from tenants.context import current as current_tenant
 
 CACHE_SECONDS = 5
@@ -43,6 +44,12 @@ def current() -> Brand:
     brand = _brand(Branding.objects.first() or Branding(name=tenant.name))
     _cache[tenant.id] = (time.monotonic() + CACHE_SECONDS, brand)
     return brand
+
+
+def last_known(tenant: TenantRef) -> Brand:
+    """A tenant's brand without asking the database, for the page that says something failed."""
+    kept = _cache.get(tenant.id)
+    return kept[1] if kept else Brand(name=tenant.name, theme=PLATFORM.theme)
 
 
 def of_revision(revision: str) -> Brand:

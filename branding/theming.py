@@ -62,7 +62,7 @@ class Theme:
 def derive(colour: str, *, wallpaper: str = "", radius: int = 10, font: str = "system") -> Theme:
     """The theme of one colour. No colour is refused: it is adapted until everything can be read.
 
-    colour, wallpaper  ``#rrggbb``; without a wallpaper it is a breath of the colour
+    colour, wallpaper  ``#rrggbb``; without a wallpaper it is a hint of the colour
     """
     colour = colour.lower()
     light, dark = _wallpapers(wallpaper.lower() or colour, chosen=bool(wallpaper))
@@ -104,13 +104,12 @@ def _text_dark(colour: str) -> str:
 def _wallpapers(colour: str, *, chosen: bool) -> tuple[str, str]:
     """For light and dark. A chosen one is kept as far as the text on it stays easy to read."""
     lightness, chroma, hue = _oklch(colour)
-    light = colour if chosen else _hex(0.95, min(chroma, 0.02), hue)
+    hint = min(chroma * 0.15, 0.025)
+    light = colour if chosen else _hex(0.95, hint, hue)
     while contrast(light, TEXT_LIGHT) < 10:
         lightness += STEP
         light = _hex(lightness, chroma, hue)
-    dark = colour if chosen else BLACK
-    if not chosen or contrast(dark, TEXT_DARK) < 10:
-        dark = _hex(0.18, min(chroma, 0.02), hue)
+    dark = colour if chosen and contrast(colour, TEXT_DARK) >= 10 else _hex(0.18, hint, hue)
     return light, dark
 
 

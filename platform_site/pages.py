@@ -13,6 +13,8 @@ def page_frame(request) -> dict:
     tenant = getattr(request, "tenant", None)
     if tenant is None:
         return {"brand": brands.PLATFORM, "on_platform": getattr(request, "on_platform", False)}
+    if getattr(request, "failed", False):
+        return {"brand": brands.last_known(tenant)}
     user = getattr(request, "user", None)
     return {"brand": brands.current(), "nav": _navigation(request, user) if user else []}
 
@@ -46,6 +48,7 @@ def not_found(request, exception=None):
 
 
 def failed(request):
-    """500 with a reference number that stands in the log."""
+    """500 with a reference number that stands in the log. It asks no database, which may be what failed."""
+    request.failed = True
     template = "errors/tenant_500.html" if getattr(request, "tenant", None) else "errors/500.html"
     return render(request, template, {"reference": request_id.get()}, status=500)
