@@ -1,15 +1,21 @@
 """The operators' admin: only on the platform's host, grouped by task."""
 
+from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
 from django.core.exceptions import PermissionDenied
+from django.db.models.base import ModelBase
+from django.shortcuts import redirect
+
+from metering import operations
 
 GROUPS = {
     "Tenants": ["tenants.Tenant", "tenants.Domain", "branding.Branding"],
-    "Plans and usage": ["metering.Plan", "metering.Subscription", "metering.UsageRecord", "metering.PriceRule"],
+    "Plans and usage": ["metering.Plan", "metering.Subscription", "metering.PriceRule", "metering.LedgerLine"],
     "AI": ["agents.AgentConfig", "agents.AgentVersion"],
-    "Operators and audit": ["accounts.User", "tenants.AuditEvent", "tenants.Database"],
+    "Operators and audit": ["accounts.User", "tenants.AuditEvent", "admin.LogEntry", "tenants.Database"],
 }
+LISTED = frozenset(label for labels in GROUPS.values() for label in labels)
 
 
 class OperatorSite(AdminSite):
@@ -17,8 +23,15 @@ class OperatorSite(AdminSite):
 
     site_header = "Atrium"
     site_title = "Atrium operators"
-    index_title = "Operations"
+    site_url = None
+    index_title = "Today"
     index_template = "admin/atrium_index.html"  # django-tenants ships an admin/index.html of its own
+    enable_nav_sidebar = True
+
+    def register(self, model_or_iterable, admin_class=None, **options):
+        """Only what GROUPS lists has pages here: packages bring more, and tenants' data must have none."""
+        models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
+        super().register([model for model in models if model._meta.label in LISTED], admin_class, **options)
 
     def get_app_list(self, request, app_label=None):
         known = {
@@ -31,6 +44,18 @@ class OperatorSite(AdminSite):
             for name, labels in GROUPS.items()
             if (found := [known[label] for label in labels if label in known])
         ]
+
+    def each_context(self, request):
+        """Every page says which installation it is."""
+        return super().each_context(request) | {"production": not settings.DEBUG}
+
+    def index(self, request, extra_context=None):
+        """How the platform is doing today."""
+        return super().index(request, {**(extra_context or {}), "today": operations.today()})
+
+    def app_index(self, request, app_label, extra_context=None):
+        """Our groups are not Django's apps: there is one index."""
+        return redirect("admin:index")
 
     def login(self, request, extra_context=None):
         """Operators sign in where everybody does, through allauth."""

@@ -1,0 +1,253 @@
+"""Operators' pages on tenants: who they are, where they live, what was done to them. Verbs act; commands create."""
+
+from functools import cache
+from zoneinfo import available_timezones
+
+from django import forms
+from django.conf import settings
+from django.contrib import admin
+from django.utils import timezone
+
+from agents.models import AgentConfig
+from branding.models import Branding
+from metering import operations
+from metering.models import LedgerLine, Subscription
+from platform_site.admin_pages import (
+    NOTHING,
+    OperatorAdmin,
+    ReadOnlyAdmin,
+    bar,
+    lines,
+    link,
+    list_link,
+    pill,
+    swatch,
+)
+from platform_site.errors import PlatformError
+from tenants import directory, names
+from tenants.models import AuditEvent, Database, Domain, Tenant
+
+TONES = {"active": "ok", "provisioning": "info", "suspended": "warn"}
+EVENTS_SHOWN = 5
+
+
+@cache
+def _time_zones() -> list[str]:
+    return sorted(available_timezones())
+
+
+class TenantForm(forms.ModelForm):
+    """What may be changed of a tenant by hand."""
+
+    timezone = forms.ChoiceField(label="Time zone", help_text="Its reports and days use it")
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        if "timezone" in self.fields:
+            self.fields["timezone"].choices = [(zone, zone) for zone in _time_zones()]
+
+    def clean_name(self) -> str:
+        """The name by the same rules as when the tenant was made."""
+        try:
+            return names.checked_name(self.cleaned_data["name"])
+        except PlatformError as error:
+            raise forms.ValidationError(str(error)) from None
+
+
+@admin.register(Tenant)
+class TenantAdmin(OperatorAdmin):
+    """One row per customer company; `manage.py create_tenant` makes them."""
+
+    may_change = True
+    form = TenantForm
+    list_display = ["name", "slug", "status", "plan", "placement", "tokens_this_month", "last_activity"]
+    list_filter = ["state", "database"]
+    list_select_related = ["database"]
+    search_fields = ["name", "slug", "domains__domain"]
+    ordering = ["name"]
+    fieldsets = [
+        (None, {"fields": ["name", "timezone", "slug", "status", "vertical", "created_at"]}),
+        ("Plan and usage", {"fields": ["plan_link", "month", "models"]}),
+        ("Addresses", {"fields": ["addresses"]}),
+        ("Agents", {"fields": ["agents"]}),
+        ("Branding", {"fields": ["brand"]}),
+        ("Placement", {"fields": ["placement", "schema_name", "level"]}),
+        ("Audit", {"fields": ["events"]}),
+    ]
+    readonly_fields = [
+        "slug", "status", "vertical", "created_at", "plan_link", "month", "models", "addresses", "agents", "brand",
+        "placement", "schema_name", "level", "events",
+    ]  # fmt: skip
+
+    def tenant_of(self, obj):
+        return obj
+
+    def get_queryset(self, request):
+        return operations.with_usage(super().get_queryset(request).select_related("database").defer("wrapped_key"))
+
+    def save_model(self, request, obj, form, change):
+        super().save_model(request, obj, form, change)
+        directory.forget()
+
+    # --- columns
+
+    @admin.display(description="Status", ordering="state")
+    def status(self, tenant):
+        """Its state as a pill."""
+        return pill(tenant.get_state_display(), TONES.get(tenant.state, ""))
+
+    @admin.display(ordering="plan_name")
+    def plan(self, tenant):
+        """The name of its plan."""
+        return tenant.plan_name or NOTHING
+
+    @admin.display(ordering="database")
+    def placement(self, tenant):
+        """Where its schema lives."""
+        return f"{tenant.database.name}, {'own' if tenant.database.kind == Database.Kind.DEDICATED else 'shared'}"
+
+    @admin.display(description="Tokens this month", ordering="month_tokens")
+    def tokens_this_month(self, tenant):
+        """Of answers, in the UTC month, beside how much of the plan that is."""
+        used = tenant.month_tokens or 0
+        return lines([f"{used:,}", bar(used, tenant.month_allowed or 1)])
+
+    @admin.display(description="Last activity", ordering="last_used")
+    def last_activity(self, tenant):
+        """When a model last worked for it."""
+        return tenant.last_used or NOTHING
+
+    # --- the page of one tenant
+
+    @admin.display(description="Plan")
+    def plan_link(self, tenant):
+        """Leads to where the plan is changed."""
+        return link(Subscription.objects.select_related("plan").filter(tenant=tenant).first())
+
+    @admin.display(description="Tokens this month")
+    def month(self, tenant):
+        """Used, of how many."""
+        used, allowed = tenant.month_tokens or 0, tenant.month_allowed or 0
+        return lines([f"{used:,} of {allowed:,}", bar(used, allowed)])
+
+    @admin.display(description="By model")
+    def models(self, tenant):
+        """The month's sums, and the way to each use."""
+        sums = [
+            f"{row['model']}: {row['uses']:,} uses, {row['tokens']:,} tokens, ${row['spent']:.4f}"
+            for row in operations.month_by_model(tenant)
+        ]
+        return lines([*sums, list_link(LedgerLine, "All usage records", tenant__id__exact=tenant.pk)])
+
+    @admin.display(description="Hosts")
+    def addresses(self, tenant):
+        """Its domains."""
+        return lines([link(domain) for domain in tenant.domains.order_by("-is_primary", "domain")])
+
+    @admin.display(description="Agents")
+    def agents(self, tenant):
+        """Its agents."""
+        return lines([link(agent) for agent in AgentConfig.objects.filter(tenant=tenant).order_by("name")])
+
+    @admin.display(description="Brand")
+    def brand(self, tenant):
+        """Its colour, and the way to the rest."""
+        brand = Branding.objects.filter(tenant=tenant).first()
+        return lines([swatch(brand.colour), link(brand)]) if brand else NOTHING
+
+    @admin.display(description="Schema level")
+    def level(self, tenant):
+        """Which migrations its schema has, shortened."""
+        return tenant.schema_level[:12] or NOTHING
+
+    @admin.display(description="Last events")
+    def events(self, tenant):
+        """What was done to it last, and the way to all of it."""
+        newest = AuditEvent.objects.filter(tenant=tenant).order_by("-at")[:EVENTS_SHOWN]
+        shown = [f"{event.at:%-d %B %Y, %H:%M} UTC: {event.action} by {event.actor}" for event in newest]
+        return lines([*shown, list_link(AuditEvent, "All events", tenant__id__exact=tenant.pk)])
+
+
+class DomainForm(forms.ModelForm):
+    """A host name, normalised as requests are."""
+
+    verified = forms.BooleanField(required=False, help_text="Only a verified host leads to its tenant")
+
+    class Meta:
+        model = Domain
+        fields = ["domain", "tenant", "is_primary"]
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.initial.setdefault("verified", bool(self.instance.verified_at))
+
+    def clean_domain(self) -> str:
+        """The name in one spelling; never the operators' own host."""
+        name = directory.normalised(self.cleaned_data["domain"])
+        if not name or "." not in name:
+            raise forms.ValidationError("Write a host name, e.g. chat.example.com.")
+        if name == settings.PLATFORM_HOST:
+            raise forms.ValidationError("This is the operators' own host.")
+        return name
+
+    def clean(self):
+        """The day of verification is kept, set or taken away."""
+        verified = self.cleaned_data.get("verified")
+        self.instance.verified_at = (self.instance.verified_at or timezone.now()) if verified else None
+        return super().clean()
+
+
+@admin.register(Domain)
+class DomainAdmin(OperatorAdmin):
+    """Host names and the tenants they lead to."""
+
+    may_add = may_change = may_delete = True
+    form = DomainForm
+    fields = ["domain", "tenant", "is_primary", "verified"]
+    list_display = ["domain", "tenant", "is_primary", "state"]
+    list_select_related = ["tenant"]
+    list_filter = ["is_primary", ("verified_at", admin.EmptyFieldListFilter)]
+    search_fields = ["domain", "tenant__name"]
+    ordering = ["domain"]
+
+    def get_readonly_fields(self, request, obj=None):
+        return ["tenant"] if obj else []
+
+    def has_delete_permission(self, request, obj=None):
+        """The main address stays: links in mails lead there."""
+        return super().has_delete_permission(request, obj) and not (obj and obj.is_primary)
+
+    def save_model(self, request, obj, form, change):
+        obj.save()  # sets the other domains' is_primary too
+        self.audit(request, obj, "changed" if change else "added", domain=obj.domain, verified=bool(obj.verified_at))
+        directory.forget()
+
+    def delete_model(self, request, obj):
+        super().delete_model(request, obj)
+        directory.forget()
+
+    @admin.display(description="State", ordering="verified_at")
+    def state(self, domain):
+        """Whether it leads anywhere."""
+        return pill("Verified", "ok") if domain.verified_at else pill("Not verified", "warn")
+
+
+@admin.register(Database)
+class DatabaseAdmin(ReadOnlyAdmin):
+    """Places where tenants can live; their addresses stand in the environment."""
+
+    list_display = ["name", "kind", "region", "state", "epoch", "created_at"]
+    ordering = ["name"]
+
+
+@admin.register(AuditEvent)
+class AuditEventAdmin(ReadOnlyAdmin):
+    """Who did what to a tenant's configuration."""
+
+    list_display = ["at", "tenant", "action", "actor"]
+    list_display_links = ["at", "action"]
+    list_select_related = ["tenant"]
+    list_filter = ["at"]
+    search_fields = ["actor", "action", "tenant__name"]
+    ordering = ["-at"]
+    fields = ["at", "tenant", "actor", "action", "details"]
