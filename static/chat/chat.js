@@ -1,8 +1,6 @@
 /* The chat: what the wire's events do to the page, and what the end user does to the wire (agents/wire.py). */
 const LOST_SHOWN_AFTER_MS = 2_000, TYPING_MS = 5_000;
 const { fill, kept } = Chat;
-const uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) => // over http randomUUID is missing
-  (+c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (+c / 4)))).toString(16));
 
 class Conversation {
   unsent = new Map(); // client id -> text, until the server has it
@@ -42,8 +40,6 @@ class Conversation {
     this.#setState(this.state);
     this.thread.toEnd();
   }
-
-  /* ---- the line ---- */
 
   async #newTicket(address) {
     const csrf = this.root.querySelector("[name=csrfmiddlewaretoken]").value;
@@ -218,12 +214,10 @@ class Conversation {
     if (on) this.typing = setTimeout(() => this.#showTyping({ on: false }), 2 * TYPING_MS);
   }
 
-  /* ---- what the end user says ---- */
-
   /* Takes the text if it can be sent, now or when the line is back. */
   #send(text) {
     if (this.state === "closed") return false;
-    const id = uuid();
+    const id = Chat.uuid();
     this.at("notice").hidden = true;
     this.#queueUp(id, text);
     if (this.line.ready) this.#transmit(id, text);
@@ -271,8 +265,8 @@ class Conversation {
   /* ---- what the end user presses ---- */
 
   #do = {
-    again: (button, article) => { // what was asked before this answer, or not taken, once more as a new message
-      const question = [...this.thread.log.querySelectorAll(".mine")].findLast((mine) => mine === article || mine.compareDocumentPosition(article) & 4);
+    again: (button, article) => {
+      const question = this.thread.question(article);
       if (question && this.#send(question.querySelector("[data-text]").textContent) && question === article) article.remove();
     },
     copy: async (button, article) => {
@@ -329,8 +323,6 @@ class Conversation {
     });
     document.addEventListener("visibilitychange", () => this.#read());
   }
-
-  /* ---- words to the end user ---- */
 
   #tell(name, text) {
     this.at(name).hidden = false;

@@ -12,6 +12,10 @@ Chat.kept = {
   },
 };
 
+/* As crypto.randomUUID, which is missing over http. */
+Chat.uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) =>
+  (+c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (+c / 4)))).toString(16));
+
 Chat.Composer = class {
   #name = ""; // under which the draft is kept
 

@@ -39,6 +39,12 @@ Chat.Thread = class {
     return this.log.querySelector(`[data-message="${id}"], [data-client="${id}"]`);
   }
 
+  /* The end user's message that this answer is about, or this message itself. */
+  question(article) {
+    const before = (mine) => mine === article || mine.compareDocumentPosition(article) & Node.DOCUMENT_POSITION_FOLLOWING;
+    return [...this.log.querySelectorAll(".mine")].findLast(before);
+  }
+
   /* Shows a message in `article`, or in a new one at the end. One that is not stored yet has no id. */
   show(message, article = this.article(message.id ?? message.client_id) ?? this.part(message.role)) {
     const { id, role, text, author, created_at: at, client_id: client, citations = [] } = message;
