@@ -18,5 +18,6 @@ async def lifespan(scope, receive, send):
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await turns.drain()
+            await llm.close()
             await send({"type": "lifespan.shutdown.complete"})
             return

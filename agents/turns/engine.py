@@ -3,6 +3,7 @@
 Whoever iterates forwards the events: the chat's websocket, the REST stream, a test.
 """
 
+import asyncio
 import json
 import logging
 import time
@@ -96,18 +97,24 @@ async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer
     """Ask the model, run the tools it calls, ask again; at most settings.TURN_TOOL_ROUNDS times."""
     for _ in range(settings.TURN_TOOL_ROUNDS):
         calls: list[llm.ToolCall] = []
-        async for part in llm.stream(request):
-            match part:
-                case llm.Delta(text=text):
-                    answer.text += text
-                    log.append(wire.Delta, text=text)
-                    yield
-                case llm.ToolCall():
-                    calls.append(part)
-                case llm.Usage():
-                    answer.uses.append(_use(request.model, part))
-                case llm.Finish(reason=reason):
-                    answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
+        before, paid = len(answer.text), len(answer.uses)
+        try:
+            async for part in llm.stream(request):
+                match part:
+                    case llm.Delta(text=text):
+                        answer.text += text
+                        log.append(wire.Delta, text=text)
+                        yield
+                    case llm.ToolCall():
+                        calls.append(part)
+                    case llm.Usage():
+                        answer.uses.append(_use(request.model, part))
+                    case llm.Finish(reason=reason):
+                        answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
+        except asyncio.CancelledError:
+            if len(answer.uses) == paid:  # stopped: the provider will not say what it counted
+                answer.uses.append(_use(request.model, llm.estimate(request, answer.text[before:])))
+            raise
         if not calls:
             return
         request.messages.append(_assistant(calls))
@@ -175,5 +182,5 @@ def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | 
         opened=opened, attempt=attempt, outcome=answer.outcome, author=answer.author, text=answer.text,
         citations=assembly.cited(answer.text, answer.passages), tool_calls=answer.calls, uses=answer.uses,
     )  # fmt: skip
-    limits.settle(turn_id=opened.turn, tokens=answer.tokens)
+    limits.settle(turn_id=opened.turn, tokens=answer.tokens, attempt=attempt)
     return finished

@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from django.utils import timezone
 
-from platform_site.errors import BadInput, PlatformError
+from platform_site.errors import BadInput, NotFound, PlatformError
 from tenants.accounts.models import ApiKey
 from tenants.context import current
 
@@ -71,7 +71,9 @@ def check(key: str) -> Caller:
 
 
 def revoke(key_id: str) -> None:
-    """From now on the key is refused; a revoked key stays revoked."""
+    """From now on the key is refused; a revoked key stays revoked. Raises NotFound."""
+    if not ApiKey.objects.filter(pk=key_id).exists():
+        raise NotFound
     ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now())
 
 

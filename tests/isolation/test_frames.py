@@ -1,0 +1,72 @@
+"""Every websocket frame, sent by a visitor of A with the ids of B: as if those did not exist."""
+
+import json
+from typing import get_args
+from uuid import uuid4
+
+import pytest
+
+from agents import wire
+from agents.conversations.models import Feedback, Message
+from tenants.context import run_for
+from tests.agents.chatting import Browser
+
+FRAMES = {frame.model_fields["type"].annotation for frame in get_args(get_args(wire.Frame)[0])}
+NAMES = {get_args(annotation)[0] for annotation in FRAMES}
+
+
+def frames(ids: dict[str, str]) -> dict[str, dict]:
+    """One frame of each type that names somebody's ids wherever it can."""
+    return {
+        "message": {"type": "message", "id": str(uuid4()), "text": "hi", "conversation": ids["conversation"]},
+        "stop": {"type": "stop", "turn": ids["turn"]},
+        "typing": {"type": "typing", "on": True, "conversation": ids["conversation"]},
+        "read": {"type": "read", "seq": 1, "conversation": ids["conversation"]},
+        "feedback": {"type": "feedback", "message": ids["message"], "value": -1},
+        "request_human": {"type": "request_human", "conversation": ids["conversation"]},
+        "history": {"type": "history", "before": 100, "limit": 50, "conversation": ids["conversation"]},
+        "hello": {"type": "hello", "conversation": ids["conversation"], "seq": 1,
+                  "turn": {"turn": ids["turn"], "attempt": 1, "n": 0}},
+    }  # fmt: skip
+
+
+def test_every_frame_of_the_wire_is_in_the_matrix():
+    ids = dict.fromkeys(("conversation", "turn", "message"), "")
+    assert set(frames(ids)) == NAMES, "tell tests/isolation/test_frames.py what this frame can name"
+
+
+async def conversation_of(browser: Browser, text: str) -> dict[str, str]:
+    """Ids of a finished conversation."""
+    async with browser.socket() as chat:
+        await chat.ask(text)
+        finished = await chat.until("turn.finished")
+    return {"conversation": chat.ready["conversation"], "turn": finished["turn"], "message": finished["message"]["id"]}
+
+
+@pytest.mark.parametrize("name", sorted(NAMES))
+@pytest.mark.parametrize("victim", ["another tenant", "another visitor"])
+async def test_a6_a_frame_with_foreign_ids_is_answered_like_one_with_made_up_ids(acme, globex, server, name, victim):
+    canary = f"canary{uuid4().hex}"
+    home = globex if victim == "another tenant" else acme
+    foreign = await conversation_of(Browser(home, server), canary)
+    made_up = {key: str(uuid4()) for key in foreign}
+    answers = []
+    for ids in (foreign, made_up):
+        browser = Browser(acme, server)
+        frame = frames(ids)[name]
+        if name == "hello":
+            frame["ticket"] = await browser.ticket()
+        async with browser.socket(say_hello=name != "hello") as chat:
+            await chat.send(frame)
+            await chat.send("not a frame")  # answered after it: what came before is the frame's answer
+            events = []
+            while (event := await chat.next()).get("code") != "bad_frame":
+                events.append(event)
+            if len(events) == 0:
+                events.append({key: event[key] for key in ("type", "code")})
+        assert canary not in json.dumps(chat.events)
+        answers.append(events)
+    assert answers[0] == answers[1]
+    texts = await run_for(home, lambda: [message.text for message in Message.objects.order_by("seq")][:1])
+    assert texts == [canary]
+    assert await run_for(home, Feedback.objects.count) == 0
