@@ -1,8 +1,10 @@
-"""Fixtures shared by all tests. Services are real; `bin/test` has started them and put their addresses into the environment.
+"""Fixtures shared by all tests.
 
+Services are real; `bin/test` has started them and put their addresses into the environment.
 Two tenants stand in every isolation test: acme, and a stranger globex. Each test gets fresh ones, so nothing is reset.
 """
 
+import io
 import os
 import sys
 import time
@@ -37,7 +39,7 @@ def repeats(full: int) -> int:
 def _database(django_db_blocker) -> Iterator[None]:
     """The databases of this release. Tests commit for real, each in tenants of its own."""
     with django_db_blocker.unblock():
-        call_command("deploy", stdout=open(os.devnull, "w"))
+        call_command("deploy", stdout=io.StringIO())
         yield
         for connection in connections.all(initialized_only=True):
             connection.close()
@@ -128,14 +130,18 @@ def server() -> Iterator[int]:
 def web_process(**environment: str) -> Iterator[int]:
     """Start one web process and wait until it answers; environment adds to ours."""
     port = free_port()
-    command = [sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(port),
-               "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
-               "--lifespan", "on", "--timeout-graceful-shutdown", "5"]  # fmt: skip
     folder = Path(os.environ["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
-    with running(command, log=folder / f"test-web-{port}.log", PUBLIC_PORT=str(port), **environment):
+    with running(web_command(port), log=folder / f"test-web-{port}.log", PUBLIC_PORT=str(port), **environment):
         until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=90)
         yield port
+
+
+def web_command(port: int) -> list[str]:
+    """What starts a web process on this port."""
+    return [sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(port),
+            "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
+            "--lifespan", "on", "--timeout-graceful-shutdown", "5"]  # fmt: skip
 
 
 def until(true: Callable[[], object], *, seconds: float = 15) -> object:
