@@ -81,6 +81,8 @@
   if (form) {
     const input = form.elements.files;
     part(form, "without-script").hidden = true;
+    part(form, "with-script").hidden = false;
+    input.classList.add("bare");
     input.addEventListener("change", () => { add([...input.files]); input.value = ""; });
     form.addEventListener("submit", (event) => event.preventDefault());
     // the whole page takes files, so that one dropped beside the zone does not open instead of the page

@@ -7,12 +7,13 @@ import redis
 from django.conf import settings as configured
 from django.core.files.storage import default_storage
 
-from knowledge import documents, tokens, vectors
+from knowledge import documents, vectors
 from knowledge.models import Document, Passage, WorkToken
 from platform_site.errors import NotFound, TemporaryFailure
 from tenants import store
 from tenants.context import acting_for
 from tenants.models import AuditEvent
+from tenants.transactions import atomic
 from tests.knowledge import files
 from tests.knowledge.ingesting import add, found, read_here, state, unheard_of
 
@@ -88,7 +89,7 @@ def test_a_removal_that_stops_midway_says_so_and_can_be_finished(acme, settings,
 def test_two_clicks_on_retry_read_once_more_not_twice(acme):
     row = read_here(acme, unheard_of(acme, files.pdf([("p", "secret")], password="x"), "locked.pdf"))
     assert (row.state, row.error_code) == ("failed", "locked")
-    with acting_for(acme), tokens.atomic():  # the worker hears of it only when both are done
+    with acting_for(acme), atomic():  # the worker hears of it only when both are done
         revisions = [documents.retry(row.pk).revision for _ in range(2)]
     assert revisions == [2, 2]
 

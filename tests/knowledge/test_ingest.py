@@ -10,7 +10,7 @@ import pytest
 from django.db.models import F
 from django.db.models.functions import Now
 
-from knowledge import documents, embedder, ingest, tasks, tokens, vectors
+from knowledge import documents, embedder, ingest, tokens, vectors
 from knowledge.models import Document, Passage, WorkToken
 from platform_site.celery import app
 from tenants import store
@@ -90,11 +90,11 @@ def test_a_message_that_comes_three_times_works_once(acme):
     with acting_for(acme), resting_workers():
         token = WorkToken.objects.create(lease_until=Now() + tokens.LEASE)
         for _ in range(3):
-            tasks.ingest.next_document(token.pk, 0)
+            ingest.next_document(token.pk, 0)
         assert documents.get(second).state == "queued"
         assert Document.objects.filter(state="ready").count() == 1
         assert WorkToken.objects.get().seq == 1
-        tasks.ingest.next_document(uuid4(), 0)  # a token that was swept away
+        ingest.next_document(uuid4(), 0)  # a token that was swept away
         assert documents.get(second).state == "queued"
 
 
@@ -135,7 +135,8 @@ def test_while_the_vector_store_is_down_a_document_waits_and_then_goes_on(acme, 
     fresh_service.kill()
     row = read_here(acme, unheard_of(acme, "Patience."))
     assert (row.state, row.error_code, row.attempts) == ("queued", "vector_store_down", 0)
-    assert found_nothing(acme, row)
+    with acting_for(acme):
+        assert documents.passages(row) == []
     fresh_service.start()
     lapse(acme)
     assert read_here(acme, row.pk).state == "ready"
@@ -182,12 +183,6 @@ def test_passages_are_embedded_and_their_tokens_written_down(acme, settings, mon
     row = read_here(acme, unheard_of(acme, "\n\n".join(f"# {n}\n\n" + "word " * 150 for n in range(70)), "long.md"))
     assert row.state == "ready" and row.total > embedder.BATCH
     assert sum(used.values()) == 10 * row.total and len(used) == 2
-
-
-def found_nothing(tenant, row):
-    """Neither rows nor points of a document can be found."""
-    with acting_for(tenant):
-        return documents.passages(row) == []
 
 
 def sweep():

@@ -8,7 +8,6 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
-from knowledge import documents
 from knowledge.models import STILL, Document
 from tenants.context import acting_for
 from tests.knowledge import files
@@ -73,11 +72,10 @@ def test_a_failed_document_says_why_and_can_be_retried_by_two_clicks(acme, ann):
     one = read_here(acme, unheard_of(acme, files.pdf([("p", "x")], password="x"), "locked.pdf")).pk
     page = ann.get(LIST).content.decode()
     assert "Remove the password" in page and "Retry" in page
-    with acting_for(acme), documents.atomic():
-        Document.objects.filter(pk=one).update(attempts=3)
-    ann.post(f"{LIST}{one}/retry/", headers=SCRIPT)
+    fragment = ann.post(f"{LIST}{one}/retry/", headers=SCRIPT).content.decode()
+    assert f'id="document-{one}"' in fragment and 'id="poller"' in fragment
     assert ann.post(f"{LIST}{one}/retry/").status_code == 302
-    assert state(acme, one).revision >= 2
+    assert state(acme, one).revision >= 2  # more, if the worker was faster than the second click
 
 
 def test_a_document_shows_its_passages_page_by_page(acme, ann):
@@ -128,10 +126,10 @@ def test_the_list_is_searched_and_paged_with_few_queries(acme, ann):
     assert ann.get(f"{LIST}?before=nonsense").status_code == 200
 
 
-PAGES = [("get", ""), ("get", "retry/"), ("post", "retry/"), ("get", "remove/"), ("post", "remove/")]
+PAGES = [("get", ""), ("post", "retry/"), ("get", "remove/"), ("post", "remove/")]
 
 
-@pytest.mark.parametrize(("method", "page"), PAGES[:1] + PAGES[2:])
+@pytest.mark.parametrize(("method", "page"), PAGES)
 def test_another_tenants_document_is_not_there(acme, globex, ann, method, page):
     foreign = unheard_of(globex, "Theirs, canary-7193.", state="failed")
     answer = getattr(ann, method)(f"{LIST}{foreign}/{page}")
