@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from django.conf import settings
-from metering.errors import LimitReached
 
 from agents import assembly, llm, publishing, tools, wire
 from agents.conversations import recording
@@ -22,6 +21,7 @@ from agents.turns.log import Log
 from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
 from metering import limits
+from metering.errors import LimitReached
 from tenants.context import TenantRef, run_for
 
 logger = logging.getLogger(__name__)

@@ -1,0 +1,199 @@
+"""The same agent on a real provider's protocol, and what an end user meets when that provider misbehaves.
+
+A local server speaks OpenAI's API; the last user message orders what it does (tests/doubles/openai_server.py).
+"""
+
+import asyncio
+import os
+import signal
+import subprocess
+from uuid import UUID, uuid4
+
+import pytest
+
+from agents import publishing
+from agents.conversations import recording, visitors
+from agents.conversations.models import Message, ToolCall, Turn
+from metering.models import UsageRecord
+from metering.outbox.models import UsageEvent
+from tenants.context import acting_for, run_for
+from tenants.ids import uuid7
+from tests.agents.chatting import Browser
+from tests.conftest import web_process
+from tests.doubles import openai_server
+from tests.doubles.openai_server import Reply
+
+
+@pytest.fixture(scope="module")
+def provider():
+    """The stand-in provider."""
+    with openai_server() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def model_process(provider):
+    """A web process whose agents run on the stand-in."""
+    with web_process(
+        OPENAI_BASE_URL=provider.url, OPENAI_API_KEY="sk-stand-in", DEFAULT_MODEL="openai/stand-in"
+    ) as port:
+        yield port
+
+
+@pytest.fixture
+def browser(acme, model_process) -> Browser:
+    """A visitor of acme, whose agent runs on the stand-in."""
+    return Browser(acme, model_process)
+
+
+async def answer_to(browser: Browser, text: str) -> tuple[dict, list[dict]]:
+    """The finished turn and all events."""
+    async with browser.socket() as chat:
+        await chat.ask(text)
+        while (event := await chat.next())["type"] != "turn.finished":
+            pass
+    return event, chat.events
+
+
+async def test_the_agent_answers_on_a_real_provider_with_its_key_prompt_and_usage(browser, acme, provider):
+    finished, events = await answer_to(browser, "[[say=The clinic opens at eight.]]")
+    assert finished["message"]["text"] == "The clinic opens at eight."
+    assert finished["outcome"] == "done"
+    assert events[0]["agent"]["demo"] is False
+    request = provider.requests[-1]
+    assert request.headers["authorization"] == "Bearer sk-stand-in"
+    roles = [message["role"] for message in request.body["messages"]]
+    assert roles == ["system", "system", "user"]
+    payload = await run_for(acme, lambda: _usage_of(finished["turn"]))
+    assert payload["certainty"] == "exact" and payload["output_tokens"] > 0
+
+
+def _usage_of(turn: str) -> dict:
+    event = UsageEvent.objects.filter(payload__turn_id=turn).first()
+    if event:
+        return event.payload
+    return UsageRecord.objects.filter(turn_id=turn).values().get()
+
+
+async def test_history_comes_from_our_store_and_the_question_is_last(browser, provider):
+    async with browser.socket() as chat:
+        for text in ("[[say=First answer.]]", "[[say=Second answer.]]"):
+            await chat.ask(text)
+            await chat.until("turn.finished")
+    said = [(message["role"], message["content"]) for message in provider.requests[-1].body["messages"]]
+    assert ("assistant", "First answer.") in said
+    assert said[-1] == ("user", "[[say=Second answer.]]")
+
+
+async def test_a_tool_is_called_shown_and_its_result_goes_back_to_the_model(browser, acme, provider):
+    provider.script(Reply(text="", tools=[("current_time", "{}")]), Reply(text="It is noon."))
+    finished, events = await answer_to(browser, "What time is it?")
+    kinds = [event["type"] for event in events]
+    assert kinds.index("tool.started") < kinds.index("tool.finished") < kinds.index("delta")
+    assert finished["message"]["text"] == "It is noon."
+    assert provider.requests[-1].body["messages"][-1]["role"] == "tool"
+
+    def stored():
+        call = ToolCall.objects.get()
+        return call.name, call.ok, call.arguments
+
+    assert await run_for(acme, stored) == ("current_time", True, {})
+
+
+async def test_a_model_that_calls_tools_for_ever_is_ended(browser, provider):
+    provider.script(*[Reply(text="", tools=[("current_time", "{}")]) for _ in range(4)])
+    finished, events = await answer_to(browser, "Loop, please.")
+    assert finished["outcome"] == "incomplete"
+    assert sum(event["type"] == "tool.started" for event in events) == 4
+
+
+async def test_r7_a_stream_without_its_end_mark_is_incomplete_and_says_so(browser, acme):
+    finished, _ = await answer_to(browser, "[[tokens=20]][[no finish]][[no usage]][[no done]]")
+    assert finished["outcome"] == "incomplete"
+    assert finished["message"]["text"]
+    payload = await run_for(acme, lambda: _usage_of(finished["turn"]))
+    assert payload["certainty"] == "estimated"
+
+
+@pytest.mark.parametrize("order", ["[[status=500]]", "[[status=429]]", "[[status=401]]"])
+async def test_r6_a_provider_that_fails_is_told_plainly_and_the_question_is_kept(browser, acme, order):
+    finished, events = await answer_to(browser, order)
+    assert finished["outcome"] == "failed"
+    error = next(event for event in events if event["type"] == "error")
+    assert error["code"] in ("model_unavailable", "model_refused")
+    assert "sk-" not in str(events)
+    texts = await run_for(acme, lambda: [message.text for message in Message.objects.order_by("seq")])
+    assert texts == [order]
+
+
+async def test_r7_an_answer_cut_before_its_first_word_stores_no_message(browser, acme):
+    finished, _ = await answer_to(browser, "[[cut=0]]")
+    assert (finished["outcome"], finished["message"]) == ("incomplete", None)
+    assert await run_for(acme, Message.objects.count) == 1
+
+
+async def test_a_stopped_answer_keeps_its_text_and_its_usage_is_estimated(browser, acme):
+    async with browser.socket() as chat:
+        await chat.ask("[[tokens=500]][[gap=0.02]]")
+        delta = await chat.until("delta")
+        await chat.send({"type": "stop", "turn": delta["turn"]})
+        finished = await chat.until("turn.finished")
+    assert finished["outcome"] == "stopped"
+    assert finished["message"]["text"].startswith(chat.text_of(delta["turn"]))
+    payload = await run_for(acme, lambda: _usage_of(finished["turn"]))
+    assert payload["certainty"] == "estimated"
+
+
+async def test_another_visitor_cannot_stop_the_answer(browser, acme, model_process):
+    async with browser.socket() as chat, Browser(acme, model_process).socket() as stranger:
+        await chat.ask("[[tokens=40]][[gap=0.02]]")
+        delta = await chat.until("delta")
+        await stranger.send({"type": "stop", "turn": delta["turn"]})
+        assert (await chat.until("turn.finished"))["outcome"] == "done"
+
+
+async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(acme, provider):
+    environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-stand-in", "DEFAULT_MODEL": "openai/stand-in"}
+    with web_process(**environment) as first, web_process(**environment) as second:
+        browser = Browser(acme, first)
+        async with browser.socket() as chat:
+            await chat.ask("[[tokens=200]][[gap=0.05]]")
+            delta = await chat.until("delta")
+            _kill(first)
+        cursor = {"turn": delta["turn"], "attempt": 1, "n": delta["n"]}
+        browser.port = second
+        hello = {"conversation": chat.ready["conversation"], "seq": 1, "turn": cursor}
+        async with browser.socket(hello=hello) as again:
+            finished = await asyncio.wait_for(again.until("turn.finished"), 40)
+    assert (finished["outcome"], finished["attempt"]) == ("done", 2)
+    assert len(finished["message"]["text"].split()) == 200
+
+    def stored():
+        turn = Turn.objects.get(pk=UUID(finished["turn"]))
+        return turn.attempt, turn.state, Message.objects.filter(role="agent").count()
+
+    assert await run_for(acme, stored) == (2, "done", 1)
+
+
+def _kill(port: int) -> None:
+    """kill -9 the web process on a port."""
+    found = subprocess.run(["pgrep", "-f", f"uvicorn.*--port {port} "], capture_output=True, text=True, check=True)
+    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+
+
+def test_a_turn_that_killed_two_processes_is_not_run_again(acme):
+    with acting_for(acme):
+        opened = recording.open_turn(
+            turn=uuid7(), conversation=uuid7(), visitor=visitors.known_by("v"), client_id=uuid4(), text="Hello?",
+            version=publishing.live_version(),
+        )  # fmt: skip
+        again = recording.take_over(opened.turn, attempt=1)
+        assert (again.turn, again.attempt, again.question) == (opened.turn, 2, "Hello?")
+        assert recording.take_over(opened.turn, attempt=1) is None  # somebody else was faster
+        assert recording.take_over(opened.turn, attempt=2) is None
+        assert Turn.objects.get().state == "interrupted"
+        closed = recording.close_turn(
+            opened=opened, attempt=1, outcome="done", author="A", text="late", citations=[], tool_calls=[], uses=[],
+        )  # fmt: skip
+        assert closed is None
+        assert Message.objects.filter(role="agent").count() == 0
