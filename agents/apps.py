@@ -7,12 +7,15 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self):
-        from agents import verticals
-        from metering import prices
+        from agents import embedding, verticals
+        from knowledge import embedder, tokens
+        from metering import plans, prices
         from tenants import registry
 
         registry.register_provisioner("agents", verticals.provision, check=verticals.check)
         prices.register_pricer(_price)
+        embedder.register(embedding.embed, record=embedding.record)
+        tokens.register_concurrency(lambda: plans.allowances().ingest_concurrency)
 
 
 def _price(model: str, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal:

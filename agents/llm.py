@@ -26,7 +26,7 @@ from agents.answer import Answer, EventSplitter, Finish, ToolCall, Usage, tokens
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
 
-__all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "estimate", "stream", "warm"]
+__all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "embed", "estimate", "stream", "warm"]
 
 logger = logging.getLogger(__name__)
 
@@ -343,3 +343,22 @@ def cost(model: str, usage: Usage) -> Decimal:
     per_output = Decimal(str(price.get("output_cost_per_token") or 0))
     fresh = usage.input_tokens - usage.cached_tokens
     return fresh * per_input + usage.cached_tokens * per_cached + usage.output_tokens * per_output
+
+
+def embed(model: str, texts: list[str]) -> tuple[list[list[float]], int]:
+    """(One vector for each text, input tokens). Synchronous: the worker embeds documents.
+
+    Raises  ModelUnavailable, ModelRefused
+    """
+    warm()
+    request = Request(model, [], [], 1, None, None, None, "")
+    arguments = {"model": model, "input": texts, "timeout": settings.MODEL_FIRST_TOKEN_SECONDS, "max_retries": 0}
+    if model.startswith("openai/"):
+        arguments |= {"api_key": settings.OPENAI_API_KEY or "none", "api_base": settings.OPENAI_BASE_URL or None}
+    try:
+        response = _loaded.litellm.embedding(**arguments)
+    except Exception as error:  # noqa: BLE001  as in _open
+        failure = _failure(error, request)
+    else:
+        return [list(item["embedding"]) for item in response.data], response.usage.prompt_tokens
+    raise failure
