@@ -55,7 +55,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except wire.BadFrame as error:
             await self._fault(error)
         except PlatformError as error:
-            await self._answer(wire.Error(code=error.code, text=str(error), id=error.details.get("id")))
+            details = {name: error.details.get(name) for name in ("id", "retry_after")}
+            await self._answer(wire.Error(code=error.code, text=str(error), **details))
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))

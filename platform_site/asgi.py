@@ -13,12 +13,13 @@ from channels.sessions import CookieMiddleware  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from agents.consumers import ChatConsumer  # noqa: E402
+from platform_site.bodies import LimitedBody  # noqa: E402
 from platform_site.lifespan import lifespan  # noqa: E402
 from tenants.sockets import TenantSocket  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
-        "http": _http,
+        "http": LimitedBody(_http),
         "websocket": TenantSocket(CookieMiddleware(URLRouter([path("ws/chat/", ChatConsumer.as_asgi())]))),
         "lifespan": lifespan,
     }
