@@ -4,6 +4,8 @@ import sys
 from contextlib import contextmanager
 from urllib.parse import urlsplit
 
+# What Postgres says of the connection itself: nothing (no server), login refused, starting up, no such database
+CONNECTION_STATES = (None, "28P01", "28000", "57P03", "3D000")
 HINT = "Start it with bin/up, or set its address in the environment (.env.example)."
 
 
@@ -20,12 +22,19 @@ def explained():
     try:
         yield
     except (OperationalError, PoolTimeout) as error:
-        first_line = str(error).strip().splitlines()[0]
-        sys.exit(f"PostgreSQL does not answer: {first_line}. {HINT}")
+        if getattr(error.__cause__, "sqlstate", None) not in CONNECTION_STATES:
+            raise
+        if _is_refused_login(error):
+            sys.exit(f"PostgreSQL at {_place(settings.DATABASE_URL)} refuses the login. Check DATABASE_URL.")
+        sys.exit(f"PostgreSQL does not answer at {_place(settings.DATABASE_URL)}. {HINT}")
     except redis.exceptions.ConnectionError:
         sys.exit(f"Valkey/Redis does not answer at {_place(settings.REDIS_URL)}. {HINT}")
     except TemporaryFailure as error:
         sys.exit(f"{error} {HINT}")
+
+
+def _is_refused_login(error: Exception) -> bool:
+    return "authentication failed" in str(error)
 
 
 def _place(url: str) -> str:

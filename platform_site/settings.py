@@ -290,5 +290,6 @@ LOGGING = {
         "uvicorn": {"handlers": ["stderr"], "propagate": False, "level": "INFO"},
         "uvicorn.access": {"handlers": [], "propagate": False, "level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "psycopg.pool": {"level": "ERROR"},  # what it warns of reaches the caller as an error
     },
 }
