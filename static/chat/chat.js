@@ -1,5 +1,6 @@
 /* The chat: what the wire's events do to the page, and what the end user does to the wire (agents/wire.py). */
 const LOST_SHOWN_AFTER_MS = 2_000, TYPING_MS = 5_000;
+const UNSENT = "unsent"; // of this tab: a conversation has no name before its first message
 const { fill, kept } = Chat;
 
 class Conversation {
@@ -26,7 +27,6 @@ class Conversation {
   at(name) { return this.root.querySelector(`[data-${name}]`); }
   doers(name) { return this.root.querySelectorAll(`[data-do=${name}]`); }
   get state() { return this.root.dataset.state; }
-  get #queue() { return `unsent:${this.id}`; }
 
   /* From the page as it was served, and from before a reload. */
   #restore(messages) {
@@ -35,8 +35,8 @@ class Conversation {
       if (message.role === "agent") this.finished.add(message.turn);
     }
     this.thread.days();
-    for (const [id, text] of JSON.parse(kept.get(this.#queue) || "[]")) if (!this.thread.article(id)) this.#queueUp(id, text);
-    this.composer.keepFor(this.id);
+    for (const [id, text] of JSON.parse(kept.get(UNSENT) || "[]")) if (!this.thread.article(id)) this.#queueUp(id, text);
+    this.#keepQueue(); // without what the server has
     this.#setState(this.state);
     this.thread.toEnd();
   }
@@ -108,12 +108,7 @@ class Conversation {
   };
 
   #ready({ conversation, state, agent, turn }) {
-    if (this.id !== conversation) {
-      kept.set(this.#queue, "");
-      this.id = conversation;
-      this.#keepQueue();
-      this.composer.keepFor(conversation);
-    }
+    this.id = conversation;
     this.agent = agent.name;
     this.#setState(state);
     for (const node of this.root.querySelectorAll("[data-demo]")) node.hidden = !agent.demo;
@@ -249,7 +244,7 @@ class Conversation {
   }
 
   #forget(id) { if (this.unsent.delete(id)) this.#keepQueue(); }
-  #keepQueue() { kept.set(this.#queue, JSON.stringify([...this.unsent])); }
+  #keepQueue() { kept.set(UNSENT, JSON.stringify([...this.unsent])); }
 
   #tellTyping() {
     if (!["human", "waiting"].includes(this.state) || !this.line.ready || Date.now() - this.told < TYPING_MS) return;
@@ -318,8 +313,7 @@ class Conversation {
     });
     this.root.addEventListener("submit", ({ target }) => { // a new conversation: it takes over what is in the box
       if (!target.matches("[action]")) return;
-      this.composer.keepFor("");
-      kept.set(this.#queue, "");
+      kept.set(UNSENT, "");
     });
     document.addEventListener("visibilitychange", () => this.#read());
   }

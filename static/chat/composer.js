@@ -1,6 +1,6 @@
 /* The box to write in: Enter sends, the draft survives a reload, a text that is too long stays and is told so. */
 globalThis.Chat ??= {};
-const LONGEST = 8_000, SHOWN_FROM = 7_500, ROWS = 6;
+const LONGEST = 8_000, SHOWN_FROM = 7_500, ROWS = 6, DRAFT = "draft";
 
 /* What survives a reload of this tab. Where storage is off, nothing does. */
 Chat.kept = {
@@ -17,8 +17,6 @@ Chat.uuid = () => "10000000-1000-4000-8000-100000000000".replace(/[018]/g, (c) =
   (+c ^ (crypto.getRandomValues(new Uint8Array(1))[0] & (15 >> (+c / 4)))).toString(16));
 
 Chat.Composer = class {
-  #name = ""; // under which the draft is kept
-
   /* send(text) tells whether it took the text; typing() is called while somebody writes. */
   constructor(root, words, send, typing) {
     const [box, count, button, stop] = ["textarea", "[data-length]", "[data-send]", "[data-do=stop]"].map((name) => root.querySelector(name));
@@ -31,6 +29,7 @@ Chat.Composer = class {
       this.put(box.value);
       typing();
     });
+    this.put(box.value || Chat.kept.get(DRAFT));
   }
 
   get empty() { return !this.box.value.trim(); }
@@ -42,17 +41,10 @@ Chat.Composer = class {
     this.box.ariaInvalid = String(long);
     this.button.disabled = long || !length;
     this.count.textContent = length < SHOWN_FROM ? "" : Chat.fill(long ? this.words.sayLong : this.words.sayLength, ...figures);
-    Chat.kept.set(this.#name, text);
+    Chat.kept.set(DRAFT, text);
     if (CSS.supports("field-sizing", "content")) return;
     this.box.rows = 1;
     this.box.rows = Math.min(ROWS, Math.round((this.box.scrollHeight - 12) / 24));
-  }
-
-  /* Keeps the draft under this conversation from now on, and brings back what was kept there. */
-  keepFor(conversation) {
-    Chat.kept.set(this.#name, "");
-    this.#name = `draft:${conversation}`;
-    this.put(this.box.value || Chat.kept.get(this.#name));
   }
 
   /* While an answer is written, Stop stands in place of Send. */
