@@ -14,6 +14,7 @@ logger = logging.getLogger(__name__)
 
 MOST_OPEN = 256  # each holds about 33 memory maps, of which a process may have 65,530
 FLUSH_SECONDS = 5.0
+FULL_SCAN = 200  # points; where a filter leaves more, the keyword index is faster (the engine waits until 5,000)
 
 
 @dataclass
@@ -121,7 +122,7 @@ def _all_cold(dense: dict[str, dict], sparse: dict[str, dict]) -> edge.EdgeConfi
         },
         sparse_vectors={
             name: edge.EdgeSparseVectorParams(
-                modifier=edge.Modifier.Idf if vector.get("modifier") == "idf" else None, memory=cold
+                FULL_SCAN, modifier=edge.Modifier.Idf if vector.get("modifier") == "idf" else None, memory=cold
             )
             for name, vector in sparse.items()
         },

@@ -6,6 +6,7 @@ under load loses (which must be none: exit status 1 otherwise).
 """
 
 import argparse
+import os
 import random
 import statistics
 import sys
@@ -26,6 +27,7 @@ from tests.knowledge.vector_service import VectorService
 settings.configure(QDRANT_URL="", QDRANT_API_KEY="")
 
 from knowledge import sparse, vectors  # noqa: E402  reads the settings
+from knowledge.errors import VectorStoreDown  # noqa: E402
 from knowledge.vectors.points import BATCH  # noqa: E402
 from tenants.context import TenantRef, acting_for  # noqa: E402
 
@@ -45,6 +47,7 @@ def main() -> int:
     random.seed(1)
     with tempfile.TemporaryDirectory() as folder, acting_for(TENANT):
         service = VectorService(Path(folder) / "vectors")
+        say("load of the machine before (1 minute)", f"{os.getloadavg()[0]:.1f} on {os.cpu_count()} cores")
         say("start", f"{service.start():.2f} s")
         settings.QDRANT_URL, settings.QDRANT_API_KEY = service.url, service.api_key
         try:
@@ -120,7 +123,8 @@ def for_tenant(question: dict) -> float:
 
 def figures(durations: list[float]) -> str:
     cuts = statistics.quantiles(durations, n=100)
-    return f"median {1000 * statistics.median(durations):.2f} ms, p99 {1000 * cuts[98]:.2f} ms"
+    best, median = min(durations), statistics.median(durations)
+    return f"median {1000 * median:.2f} ms, p99 {1000 * cuts[98]:.2f} ms, best {1000 * best:.2f} ms"
 
 
 def verdict(median: float) -> str:
@@ -162,7 +166,10 @@ def write(acknowledged: set[str], over: threading.Event) -> None:
     with acting_for(TENANT):
         while not over.is_set():
             batch = [replace(point, id=uuid4()) for point in points]
-            vectors.upsert(batch)  # a batch cut off by a kill is sent again, and counted once it is acknowledged
+            try:
+                vectors.upsert(batch)  # cut off by a kill, it is sent again; it counts once it is acknowledged
+            except VectorStoreDown:
+                continue
             acknowledged.update(str(point.id) for point in batch)
 
 
