@@ -23,6 +23,13 @@ class Lines(forms.CharField):
         return (initial or []) != self.to_python(data or "")
 
 
+class Text(forms.CharField):
+    """A long text with plain line ends; browsers send others, which would count as a change."""
+
+    def to_python(self, value) -> str:
+        return super().to_python(value).replace("\r\n", "\n")
+
+
 class AgentForm(forms.ModelForm):
     """The draft of an agent. ``based_on`` is the ``updated_at`` it was read with."""
 
@@ -38,6 +45,7 @@ class AgentForm(forms.ModelForm):
     class Meta:
         model = AgentConfig
         fields = ["name", "greeting", "notice", "instructions", "model", "suggestions", "tools"]
+        field_classes = {"greeting": Text, "instructions": Text}
         labels = {
             "name": "Name the customer sees",
             "greeting": "First message",

@@ -113,6 +113,11 @@ def _check(row: AgentConfig) -> None:
         row.full_clean(exclude=["tenant", "id"], validate_unique=False, validate_constraints=False)
     except ValidationError as error:
         raise BadInput("Not saved: " + " ".join(error.messages), fields=error.message_dict) from None
+    for name in ("greeting", "instructions"):  # Django checks the length of a TextField in forms only
+        most = AgentConfig._meta.get_field(name).max_length
+        if len(getattr(row, name)) > most:
+            text = f"Not saved: this may have up to {most:,} characters."
+            raise BadInput(text, fields={name: [text]})
     twin = AgentConfig.objects.filter(tenant_id=row.tenant_id, name=row.name).exclude(pk=row.pk)
     if twin.exists():
         text = f"Not saved: the name “{row.name}” is already used."

@@ -148,7 +148,7 @@ def provision(tenant: TenantRef, options: Options) -> None:
             "name": pack.name,
             "greeting": pack.greeting,
             "notice": pack.notice,
-            "instructions": pack.instructions,
+            "instructions": pack.instructions.strip(),
             "tools": list(pack.tools),
             "suggestions": list(pack.suggestions),
             "knowledge_bases": [str(bases.ensure_default().pk)],

@@ -25,7 +25,6 @@ class BrandForm(forms.ModelForm):
 
     def look(self) -> dict:
         """The arguments of theming.derive, from the values so far; what is not valid yet counts as saved."""
-        saved = {name: getattr(self.instance, name) for name in ("colour", "wallpaper", "radius", "font")}
         self.full_clean()
-        good = getattr(self, "cleaned_data", {})
-        return {name: good.get(name, value) for name, value in saved.items()}
+        good = {**self.initial, **getattr(self, "cleaned_data", {})}
+        return {name: good[name] for name in ("colour", "wallpaper", "radius", "font")}

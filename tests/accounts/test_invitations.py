@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import urlsplit
 
+from django.db import connections
 from django.utils import timezone
 
 from tenants.accounts import invitations, team
@@ -52,6 +53,8 @@ def test_of_many_who_use_the_link_at_once_one_gets_in(world, letters):
                 invitations.accept(secret, name=f"Cas {number}", password=PASSWORD)
             except invitations.NotFound:
                 return False
+            finally:
+                connections.close_all()
             return True
 
     with ThreadPoolExecutor(4) as pool:

@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
+from django.db import connections
 
 from platform_site.errors import Conflict, NotFound, PlatformError, Refused
 from tenants.accounts import team
@@ -64,6 +65,8 @@ def test_two_owners_cannot_unmake_each_other_at_once(world, staff):
                 team.switch(pair[0].pk, on=False, by=pair[1])
         except PlatformError:
             return False
+        finally:
+            connections.close_all()
         return True
 
     with ThreadPoolExecutor(2) as pool:

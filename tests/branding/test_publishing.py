@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from django.db import connections
 
 from branding import brands, publishing
 from branding.models import Branding
@@ -86,6 +87,8 @@ def test_of_two_who_saw_the_same_revision_one_is_told(acme):
         except Conflict as error:
             assert set(error.details) == {"by", "at"}
             return False
+        finally:
+            connections.close_all()
         return True
 
     with ThreadPoolExecutor(4) as pool:
