@@ -1,0 +1,35 @@
+"""litellm as its manual shows it, in a process of its own, to compare with: ``python -m tests.load.plain_sdk``.
+
+Each line of input is the JSON of acompletion's arguments; each line of output is ``{"first_ms", "cpu_ms"}``.
+"""
+
+import asyncio
+import json
+import os
+import sys
+import time
+
+os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+
+import litellm  # noqa: E402  reads the variable
+
+
+async def first_token(arguments: dict) -> dict:
+    """Milliseconds to the first text, and of processor time for the whole answer."""
+    started, cpu, first = time.perf_counter(), time.process_time(), None
+    async for chunk in await litellm.acompletion(**arguments, stream=True, stream_options={"include_usage": True}):
+        if first is None and chunk.choices and chunk.choices[0].delta.content:
+            first = time.perf_counter() - started
+    return {"first_ms": first * 1000, "cpu_ms": (time.process_time() - cpu) * 1000}
+
+
+async def main() -> None:
+    """Answer line by line, all on one loop, so that connections are kept."""
+    loop = asyncio.get_running_loop()
+    print("ready", flush=True)
+    while line := await loop.run_in_executor(None, sys.stdin.readline):
+        print(json.dumps(await first_token(json.loads(line))), flush=True)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
