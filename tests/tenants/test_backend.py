@@ -1,11 +1,13 @@
 """The database backend: a connection is what the context says, at every statement, or the statement is refused."""
 
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
-from django.db import OperationalError, ProgrammingError, connections, transaction
+from django.db import DatabaseError, OperationalError, ProgrammingError, connections, transaction
+from psycopg.pq import TransactionStatus
 
 from agents.conversations.models import EndUser
 from tenants import databases
@@ -164,6 +166,70 @@ def test_a_killed_connection_is_replaced_and_bound_again(acme):
             state_of(acme)
         connections[acme.alias].close()
         assert state_of(acme) == expected(acme)
+
+
+def test_connections_that_died_in_the_pool_are_replaced_before_anybody_sees_them(acme):
+    """As after a restart of the server: every pooled connection is dead at once."""
+    with acting_for(acme):
+        for pid in in_parallel(acme, 4, pid_of_a_used_connection):
+            with connections["default"].cursor() as cursor:  # the same login, so it may
+                cursor.execute("select pg_terminate_backend(%s, 1000)", [pid])
+                assert cursor.fetchone() == (True,)
+        connections["default"].close()
+    assert in_parallel(acme, 4, state_of) == [expected(acme)] * 4
+
+
+def pid_of_a_used_connection(tenant) -> int:
+    state_of(tenant)
+    return connections[tenant.alias].connection.info.backend_pid
+
+
+def in_parallel(tenant, count: int, ask) -> list:
+    """What ``ask(tenant)`` answers on threads that hold their connections all at once."""
+    together = threading.Barrier(count)
+
+    def call():
+        with acting_for(tenant):
+            try:
+                answer = ask(tenant)
+                together.wait(10)
+                return answer
+            finally:
+                connections[tenant.alias].close()
+
+    with ThreadPoolExecutor(count) as pool:
+        return [found.result() for found in [pool.submit(call) for _ in range(count)]]
+
+
+def test_a_server_that_ends_every_connection_is_an_error_not_an_endless_loop(acme):
+    connection = connections[acme.alias]
+    connection.close()
+    connection._greet = lambda fresh: (fresh.close(), fresh.execute("select 1"))
+    try:
+        with acting_for(acme), pytest.raises(OperationalError, match="every connection"):
+            state_of(acme)
+    finally:
+        del connection._greet
+
+
+def test_a_refused_binding_costs_no_connection(acme):
+    stranger = replace(acme, role="nobody_at_all")
+    for _ in range(20):  # more than the pool holds
+        with acting_for(stranger), pytest.raises(DatabaseError, match="nobody_at_all"):
+            state_of(stranger)
+    with acting_for(acme):
+        assert state_of(acme) == expected(acme)
+
+
+def test_a_connection_given_back_inside_a_transaction_keeps_nothing(acme):
+    with acting_for(acme):
+        state_of(acme)
+        raw = connections[acme.alias].connection
+        raw.autocommit = False
+        raw.execute("create temp table leftover ()")
+        connections[acme.alias].close()
+        assert raw.info.transaction_status == TransactionStatus.IDLE
+        assert raw.info.parameter_status("search_path") == ""
 
 
 def test_threads_do_not_inherit_a_tenant(acme):
