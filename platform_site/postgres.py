@@ -30,5 +30,5 @@ def database(url: str, search_path: str, *, pooled: bool = True, pool_size: int 
         "PORT": parts.get("port", ""),
         "OPTIONS": options,
         "CONN_MAX_AGE": 0,
-        "CONN_HEALTH_CHECKS": True,  # of a pooled connection, before it is handed out
+        "CONN_HEALTH_CHECKS": False,  # the backend's first statement on a pooled connection shows whether it lives
     }

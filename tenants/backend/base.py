@@ -31,8 +31,6 @@ BIND_CONTROL = "select set_config('app.tenant_id', %s, false)"
 BIND_DATA = (
     "select set_config('role', %s, false), set_config('search_path', %s, false), set_config('app.tenant_id', %s, false)"
 )
-# Counts of statements that serve the walls rather than the caller; benchmarks report them apart.
-statements = {"bind": 0}
 
 
 class Binding(NamedTuple):
@@ -101,6 +99,41 @@ class DatabaseWrapper(base.DatabaseWrapper):
         if not is_platform():
             raise NoTenantContext(f"the alias {self.alias} is for platform work: enter acting_for_platform")
 
+    # --- a connection that lives
+
+    @async_unsafe
+    def get_new_connection(self, conn_params):
+        """A pooled connection is bound by its first statement, which also shows whether it has outlived its server.
+
+        A dead one goes back, which makes the pool replace it, and the next one is tried.
+        """
+        if not self.pool:
+            return super().get_new_connection(conn_params)
+        for _ in range(self.pool.max_size + 1):
+            connection = super().get_new_connection(conn_params)
+            if self._answers(connection):
+                return connection
+        raise psycopg.OperationalError("the server ends every connection at its first statement")
+
+    def _answers(self, connection) -> bool:
+        try:
+            connection.autocommit = True
+            self._greet(connection)
+        except BaseException as error:
+            self.pool.putconn(connection)
+            if isinstance(error, psycopg.OperationalError) and connection.closed:
+                return False
+            raise
+        return True
+
+    def _greet(self, connection) -> None:
+        try:
+            wanted = self._wanted()
+        except (NoTenantContext, TenantMismatch):  # who opens a transaction before the context; its cursor is refused
+            connection.execute("")
+        else:
+            self._bind(connection, wanted)
+
     # --- obeying it
 
     def obey(self) -> None:
@@ -112,14 +145,16 @@ class DatabaseWrapper(base.DatabaseWrapper):
             self.connection.info.parameter_status("search_path") in (wanted.path, None)
         ):
             return
+        self._bind(self.connection, wanted)
+
+    def _bind(self, connection, wanted: Binding) -> None:
         if not NAME.fullmatch(wanted.path) or not NAME.fullmatch(wanted.role):
             raise TenantMismatch("a schema or role name is not one of ours")
-        statements["bind"] += 1
         if self.alias in CONTROL_ALIASES:
-            self.connection.execute(BIND_CONTROL, [wanted.tenant])
+            connection.execute(BIND_CONTROL, [wanted.tenant])
         else:
-            self.connection.execute(BIND_DATA, wanted)
-        self._bound = (self.connection, wanted)
+            connection.execute(BIND_DATA, wanted)
+        self._bound = (connection, wanted)
 
     def _guard_transaction(self, wanted: Binding) -> None:
         """One transaction belongs to one tenant."""
@@ -175,9 +210,11 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
         Done here, not by the pool's `reset`: that runs on the pool's one worker, for which 16 busy threads would queue.
         """
-        if self.connection.closed or self.connection.info.transaction_status != TransactionStatus.IDLE:
-            return  # the pool throws it away, or rolls it back and with it what was bound
+        if self.connection.closed:
+            return  # the pool replaces it
         try:
+            if self.connection.info.transaction_status != TransactionStatus.IDLE:
+                self.connection.rollback()
             self.connection.autocommit = True
             self.connection.execute("discard all")
         except psycopg.Error:

@@ -225,11 +225,12 @@ def test_a_connection_given_back_inside_a_transaction_keeps_nothing(acme):
     with acting_for(acme):
         state_of(acme)
         raw = connections[acme.alias].connection
+        raw.execute("set application_name = 'somebody'")
         raw.autocommit = False
-        raw.execute("create temp table leftover ()")
+        raw.execute("select 1")
         connections[acme.alias].close()
         assert raw.info.transaction_status == TransactionStatus.IDLE
-        assert raw.info.parameter_status("search_path") == ""
+        assert raw.info.parameter_status("application_name") == ""
 
 
 def test_threads_do_not_inherit_a_tenant(acme):
