@@ -95,7 +95,7 @@ def _dense(question: str) -> list[float] | None:
     return vector
 
 
-def _good_enough(hit: vectors.Hit) -> bool:
+def _good_enough(hit: "vectors.Hit") -> bool:
     return hit.cosine is None or hit.cosine >= embedder.MIN_COSINE or hit.coverage >= MIN_COVERAGE
 
 
@@ -106,7 +106,7 @@ def _without_stragglers(shown: list[Found], dense: list[float] | None) -> list[F
     return [passage for passage in shown if passage.score >= MIN_OF_BEST * shown[0].score]
 
 
-def _shown(hits: list[vectors.Hit]) -> list[Found]:
+def _shown(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
     known = Passage.objects.filter(pk__in=[hit.id for hit in hits], document__state=Document.State.READY)
     rows = {row.pk: row for row in known.select_related("document") if row.revision == row.document.revision}

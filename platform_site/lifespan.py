@@ -4,16 +4,17 @@ import asyncio
 import logging
 
 from agents import llm, turns
+from knowledge import vectors
 
 logger = logging.getLogger(__name__)
 
 
 async def lifespan(scope, receive, send):
-    """ASGI lifespan: load the model library first (it takes seconds), let running turns finish last."""
+    """ASGI lifespan: load the heavy libraries first (it takes seconds), let running turns finish last."""
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
-            await asyncio.to_thread(llm.warm)
+            await asyncio.to_thread(_load)
             await turns.begin()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
@@ -21,3 +22,8 @@ async def lifespan(scope, receive, send):
             await llm.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _load() -> None:
+    llm.warm()
+    vectors.load()

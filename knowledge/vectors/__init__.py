@@ -6,9 +6,30 @@ embedding model is configured, a dense one, named after its size so that a chang
 beside the old. All calls block; async code crosses over with `run_for`.
 """
 
-from knowledge.vectors.collection import drop, ensure_collection
-from knowledge.vectors.connection import ping
-from knowledge.vectors.hybrid import Hit, search
-from knowledge.vectors.points import Point, count, delete_document, upsert
+from importlib import import_module
 
-__all__ = ["Hit", "Point", "count", "delete_document", "drop", "ensure_collection", "ping", "search", "upsert"]
+_HOMES = {
+    "drop": "collection",
+    "ensure_collection": "collection",
+    "ping": "connection",
+    "Hit": "hybrid",
+    "search": "hybrid",
+    "Point": "points",
+    "count": "points",
+    "delete_document": "points",
+    "upsert": "points",
+}
+__all__ = [*_HOMES, "load"]
+
+
+def __getattr__(name: str):
+    """Loaded when first used: qdrant-client takes over a second to import, and most commands never search."""
+    if name not in _HOMES:
+        raise AttributeError(name)
+    return getattr(import_module(f"knowledge.vectors.{_HOMES[name]}"), name)
+
+
+def load() -> None:
+    """Import everything now: a process that will search does it before it takes traffic."""
+    for module in set(_HOMES.values()):
+        import_module(f"knowledge.vectors.{module}")
