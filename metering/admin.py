@@ -75,7 +75,8 @@ class PriceRuleAdmin(OperatorAdmin):
 class LedgerAdmin(ReadOnlyAdmin):
     """Every use of a model, newest first."""
 
-    list_display = ["occurred_at", "tenant", "kind", "model", "tokens_in", "tokens_out", "price", "certainty"]
+    show_full_result_count = False  # one count of the whole ledger is enough
+    list_display = ["occurred_at", "tenant", "kind", "model", "tokens_in", "tokens_out", "price", "exactness"]
     list_select_related = ["tenant"]
     list_filter = ["occurred_at", "kind", "certainty"]
     search_fields = ["tenant__name", "tenant__slug", "model"]
@@ -95,6 +96,11 @@ class LedgerAdmin(ReadOnlyAdmin):
     def tokens_out(self, line):
         """Tokens of the answer."""
         return f"{line.output_tokens:,}"
+
+    @admin.display(description="Count", ordering="certainty")
+    def exactness(self, line):
+        """Whether the provider counted, in one word."""
+        return line.certainty.capitalize()
 
     @admin.display(description="Cost", ordering="cost")
     def price(self, line):

@@ -8,6 +8,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from branding.models import Branding
+from platform_site.admin_site import WORDS
 from platform_site.errors import PlatformError
 from tenants.models import AuditEvent, Tenant
 
@@ -22,7 +23,6 @@ class OperatorAdmin(admin.ModelAdmin):
 
     may_add = may_change = may_delete = False
     list_per_page = 30
-    show_full_result_count = False
     actions = None
 
     def has_add_permission(self, request):
@@ -38,8 +38,14 @@ class OperatorAdmin(admin.ModelAdmin):
         """Whose row it is, if it is one tenant's."""
         return getattr(obj, "tenant", None)
 
+    def changelist_view(self, request, extra_context=None):
+        _, many = WORDS[self.opts.label]
+        return super().changelist_view(request, {"title": many, "words": many, **(extra_context or {})})
+
     def render_change_form(self, request, context, add=False, change=False, form_url="", obj=None):
         """A page over one tenant carries its name and colour in the heading, so that nobody acts on the wrong one."""
+        one, many = WORDS[self.opts.label]
+        context |= {"title": f"{one}: {obj}" if obj else f"Add {one.lower()}", "subtitle": None, "words": many}
         if tenant := self.tenant_of(obj):
             colour = Branding.objects.filter(tenant_id=tenant.pk).values_list("colour", flat=True).first()
             context |= {"of_tenant": tenant, "of_colour": colour or "#5f6977"}
@@ -54,8 +60,12 @@ class OperatorAdmin(admin.ModelAdmin):
 
     def save_model(self, request, obj, form, change):
         """Write only what was changed, so that parallel changes do not undo each other."""
-        obj.save(update_fields=form.changed_data or ["pk"]) if change else obj.save()
-        self.audit(request, obj, "changed" if change else "added", fields=form.changed_data)
+        if not change:
+            obj.save()
+            self.audit(request, obj, "added")
+        elif form.changed_data:
+            obj.save(update_fields=form.changed_data)
+            self.audit(request, obj, "changed", fields=form.changed_data)
 
     def delete_model(self, request, obj):
         self.audit(request, obj, "removed", what=str(obj))

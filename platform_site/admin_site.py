@@ -9,13 +9,31 @@ from django.shortcuts import redirect
 
 from metering import operations
 
+# What operators call each model: one, and many
 GROUPS = {
-    "Tenants": ["tenants.Tenant", "tenants.Domain", "branding.Branding"],
-    "Plans and usage": ["metering.Plan", "metering.Subscription", "metering.PriceRule", "metering.LedgerLine"],
-    "AI": ["agents.AgentConfig", "agents.AgentVersion"],
-    "Operators and audit": ["accounts.User", "tenants.AuditEvent", "admin.LogEntry", "tenants.Database"],
+    "Tenants": {
+        "tenants.Tenant": ("Tenant", "Tenants"),
+        "tenants.Domain": ("Domain", "Domains"),
+        "branding.Branding": ("Brand", "Brands"),
+    },
+    "Plans and usage": {
+        "metering.Plan": ("Plan", "Plans"),
+        "metering.Subscription": ("Subscription", "Subscriptions"),
+        "metering.PriceRule": ("Price", "Prices"),
+        "metering.LedgerLine": ("Usage record", "Usage records"),
+    },
+    "AI": {
+        "agents.AgentConfig": ("Agent", "Agents"),
+        "agents.AgentVersion": ("Published version", "Published versions"),
+    },
+    "Operators and audit": {
+        "accounts.User": ("Operator", "Operators"),
+        "tenants.AuditEvent": ("Audit event", "Audit events"),
+        "admin.LogEntry": ("Change", "Changes made here"),
+        "tenants.Database": ("Database", "Databases"),
+    },
 }
-LISTED = frozenset(label for labels in GROUPS.values() for label in labels)
+WORDS = {label: words for group in GROUPS.values() for label, words in group.items()}
 
 
 class OperatorSite(AdminSite):
@@ -31,7 +49,7 @@ class OperatorSite(AdminSite):
     def register(self, model_or_iterable, admin_class=None, **options):
         """Only what GROUPS lists has pages here: packages bring more, and tenants' data must have none."""
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
-        super().register([model for model in models if model._meta.label in LISTED], admin_class, **options)
+        super().register([model for model in models if model._meta.label in WORDS], admin_class, **options)
 
     def get_app_list(self, request, app_label=None):
         known = {
@@ -41,13 +59,13 @@ class OperatorSite(AdminSite):
         }
         return [
             {"name": name, "app_label": name.lower(), "app_url": "", "has_module_perms": True, "models": found}
-            for name, labels in GROUPS.items()
-            if (found := [known[label] for label in labels if label in known])
+            for name, group in GROUPS.items()
+            if (found := [known[label] | {"name": many} for label, (_, many) in group.items() if label in known])
         ]
 
     def each_context(self, request):
         """Every page says which installation it is."""
-        return super().each_context(request) | {"production": not settings.DEBUG}
+        return super().each_context(request) | {"production": not settings.DEMO}
 
     def index(self, request, extra_context=None):
         """How the platform is doing today."""

@@ -48,10 +48,10 @@ def _y(value: int, top: int) -> float:
 
 
 def _round_up(highest: int) -> int:
-    """The next even number of the form 2, 4, 10, 20, 40, 100 …"""
+    """The next of 2, 4, 6, 8, 10, 20, 40 …, which half and whole can be written on a scale."""
     scale = 2
     while True:
-        for factor in (1, 2, 5):
+        for factor in (1, 2, 3, 4, 5):
             if scale * factor >= highest:
                 return scale * factor
         scale *= 10

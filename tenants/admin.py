@@ -10,6 +10,7 @@ from django.utils import timezone
 
 from agents.models import AgentConfig
 from branding.models import Branding
+from branding.templatetags.portal import when
 from metering import operations
 from metering.models import LedgerLine, Subscription
 from platform_site.admin_pages import (
@@ -115,7 +116,7 @@ class TenantAdmin(OperatorAdmin):
     @admin.display(description="Last activity", ordering="last_used")
     def last_activity(self, tenant):
         """When a model last worked for it."""
-        return tenant.last_used or NOTHING
+        return when(tenant.last_used) if tenant.last_used else NOTHING
 
     # --- the page of one tenant
 
@@ -244,6 +245,7 @@ class DatabaseAdmin(ReadOnlyAdmin):
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what to a tenant's configuration."""
 
+    show_full_result_count = False
     list_display = ["at", "tenant", "action", "actor"]
     list_display_links = ["at", "action"]
     list_select_related = ["tenant"]

@@ -58,6 +58,7 @@ class OperatorsAdmin(OperatorAdmin, UserAdmin):
 class LogAdmin(ReadOnlyAdmin):
     """Every change made in this admin, by whom."""
 
+    show_full_result_count = False
     list_display = ["action_time", "user", "content_type", "object_repr", "what"]
     list_select_related = ["user", "content_type"]
     list_filter = ["action_time"]
