@@ -88,11 +88,15 @@ def add(*, use_id: UUID, tokens: int) -> None:
 
 
 def sessions_now() -> int | None:
-    """Conversations of the current tenant with a running turn; None while Valkey is away."""
+    """Conversations of the current tenant with a running turn, for display; None while Valkey is away."""
     try:
-        return int(store.client().hget(redis_key("lim"), "sessions") or 0)
+        with store.client().pipeline(transaction=False) as both:
+            both.hget(redis_key("lim"), "sessions")  # lapsed claims are in it until the next reservation
+            both.zcount(redis_key("res"), time.time() * 1000, "+inf")
+            counted, alive = both.execute()
     except RedisError:
         return None
+    return min(int(counted or 0), alive)
 
 
 def _claim(turn_id: UUID, conversation_id: UUID, tokens: int, allowed: Allowances) -> tuple[int, str, int]:

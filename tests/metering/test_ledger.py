@@ -18,10 +18,18 @@ from tenants import store
 from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
 from tenants.transactions import atomic
+from tests.conftest import until
 
 
 class Killed(BaseException):
     """Stands for kill -9: no handler of ours runs."""
+
+
+@pytest.fixture
+def only_ours_are_marked():
+    """Earlier tests' tenants are not looked through."""
+    store.client().delete(pending.MARKED)
+    store.client().set(pending.WHOLE, 1, ex=pending.WHOLE_SECONDS)
 
 
 def record(tenant, *, event_id=None, model="openai/gpt-4o-mini", **more) -> None:
@@ -51,7 +59,7 @@ def relay_of(tenant) -> int:
                 connection.close()
 
 
-def test_usage_reaches_the_ledger_once_with_its_columns(acme, globex):
+def test_usage_reaches_the_ledger_once_with_its_columns(acme, globex, only_ours_are_marked):
     event_id, turn, agent = uuid7(), uuid4(), uuid4()
     record(acme, event_id=event_id, turn_id=turn, agent_id=agent, attempt=2, cached_tokens=7)
     tasks.relay()
@@ -62,6 +70,11 @@ def test_usage_reaches_the_ledger_once_with_its_columns(acme, globex):
     assert (line.input_tokens, line.output_tokens, line.cached_tokens, line.certainty) == (100, 20, 7, "exact")
     assert abs(line.occurred_at.timestamp() - datetime.now(UTC).timestamp()) < 60
     assert waiting(acme) == 0 and lines(globex) == []
+
+
+def test_a_real_worker_relays_within_seconds(acme, worker):
+    record(acme, model="offline/demo")  # the price list of other models takes a worker some seconds to load
+    until(lambda: lines(acme), seconds=40)
 
 
 def test_an_event_recorded_again_after_the_relay_is_the_same_line(acme):
@@ -129,7 +142,7 @@ def test_usage_without_a_mark_is_found_when_the_set_is_not_whole(acme, settings)
     assert relay_of(acme) == 1
 
 
-def test_one_tenants_trouble_does_not_hold_back_the_others(acme, globex, monkeypatch):
+def test_one_tenants_trouble_does_not_hold_back_the_others(acme, globex, monkeypatch, only_ours_are_marked):
     record(acme)
     record(globex)
     insert: Callable = ledger._insert

@@ -121,16 +121,15 @@ def test_parallel_turns_never_pass_the_allowance(acme, globex, small_plan):
 
 
 def _try_many(tenant, times):
-    for connection in connections.all(initialized_only=True):  # a child must not use its parent's sockets
-        connection.connection = None
-        connection.close_pool()
-    store._forget()
     conversation = uuid4()
     return sum(spend(tenant, tokens=1, conversation=conversation) for _ in range(times))
 
 
 def test_parallel_processes_admit_exactly_the_allowance(acme, small_plan):
     change(small_plan, tokens_per_hour=100, sessions=50)
+    for connection in connections.all(initialized_only=True):  # a child must not inherit its parent's sockets
+        connection.close()
+        connection.close_pool()
     with multiprocessing.get_context("fork").Pool(4) as pool:
         granted = pool.starmap(_try_many, [(acme, repeats(5_000))] * 4)
     assert sum(granted) == 100
@@ -197,6 +196,8 @@ def test_a_dead_claim_lapses_and_a_late_settle_is_charged_in_full(acme, settings
     settings.RESERVATION_SECONDS = 180
     assert not spend(acme, tokens=900)
     time.sleep(0.35)
+    with acting_for(acme):
+        assert limits.sessions_now() == 0
     assert spend(acme, tokens=400)  # given back
     with acting_for(acme):
         assert limits.sessions_now() == 1
