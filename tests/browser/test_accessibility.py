@@ -1,0 +1,98 @@
+"""axe finds nothing to object to on any page, in both schemes, on a desk and on a phone."""
+
+import pytest
+from axe_playwright_python.base import AXE_SCRIPT
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import DESKTOP, PHONE
+from tests.browser.pages import ChatPage
+
+QUESTION = "When is the baby clinic?"
+# All rules of axe. It loads no style sheets by itself (the policy forbids that), and nothing is measured half faded.
+RUN = """async () => {
+  document.getAnimations().forEach((one) => one.finish());
+  const { violations } = await axe.run(document, { preload: false, resultTypes: ["violations"] });
+  return violations.flatMap(({ id, help, nodes }) => nodes.map(
+    ({ target, failureSummary }) => [id, help, target.join(" "), failureSummary].join("\\n  ")));
+}"""
+
+OPEN_TO_ALL = {
+    "chat": "/chat/",
+    "login": "/accounts/login/",
+    "forgotten password": "/accounts/password/reset/",
+}
+PORTAL = {
+    "overview": "/",
+    "knowledge": "/knowledge/?question=When+is+the+baby+clinic%3F",
+    "agents": "/agents/",
+    "branding": "/branding/",
+    "team": "/team/",
+    "developers": "/developers/",
+    "usage": "/usage/",
+}
+ADMIN = {
+    "today": "/admin/",
+    "tenant list": "/admin/tenants/tenant/",
+    "usage records": "/admin/metering/ledgerline/",
+}
+
+
+def check(page: Page) -> None:
+    """All four looks of a page; none is wider than the window."""
+    page.evaluate(AXE_SCRIPT)
+    found = {}
+    for width, height in (DESKTOP, PHONE):
+        page.set_viewport_size({"width": width, "height": height})
+        for scheme in ("light", "dark"):
+            page.emulate_media(color_scheme=scheme)
+            if violations := page.evaluate(RUN):
+                found[f"{width} px, {scheme}"] = violations
+            wide = page.evaluate("document.documentElement.scrollWidth - innerWidth")
+            if wide > 0:
+                found[f"{width} px, {scheme}, too wide"] = [f"by {wide} px"]
+    assert not found, "\n".join(f"{look}: {one}" for look, violations in found.items() for one in violations)
+
+
+@pytest.fixture
+def owner_state(sunrise, make_staff, state_of, site) -> dict:
+    """Cookies of an owner of the demo clinic."""
+    return state_of("sunrise", make_staff(sunrise).email)
+
+
+@pytest.mark.parametrize("path", OPEN_TO_ALL.values(), ids=OPEN_TO_ALL)
+def test_nothing_bars_anybody_from_a_page_that_is_open_to_all(visit, path):
+    check(visit("sunrise", path))
+
+
+def test_nothing_bars_anybody_from_an_answer_and_its_source(visit):
+    chat = ChatPage(visit("sunrise", "/chat/"))
+    answer = chat.ask(QUESTION)
+    chat.page.locator("[data-greeting] summary").click()
+    check(chat.page)
+    answer.get_by_role("list", name="Sources").get_by_role("button").first.click()
+    check(chat.page)
+
+
+@pytest.mark.parametrize("path", PORTAL.values(), ids=PORTAL)
+def test_nothing_bars_anybody_from_a_portal_page(visit, owner_state, path):
+    check(visit("sunrise", path, state=owner_state))
+
+
+def test_nothing_bars_anybody_from_an_agents_page(visit, owner_state):
+    page = visit("sunrise", "/agents/", state=owner_state)
+    page.get_by_role("link", name="Ada").click()
+    expect(page.get_by_label("Instructions")).to_be_visible()
+    check(page)
+
+
+@pytest.mark.parametrize("path", ADMIN.values(), ids=ADMIN)
+def test_nothing_bars_anybody_from_an_operators_page(visit, operator, state_of, path):
+    check(visit("platform", path, state=state_of("platform", operator)))
+
+
+@pytest.mark.parametrize("kind", ["tenants/tenant", "agents/agentconfig", "branding/branding"])
+def test_nothing_bars_anybody_from_an_operators_form(visit, operator, state_of, kind):
+    page = visit("platform", f"/admin/{kind}/", state=state_of("platform", operator))
+    page.locator("#result_list tbody").get_by_role("link").first.click()
+    expect(page.get_by_role("button", name="Save", exact=True)).to_be_visible()
+    check(page)
