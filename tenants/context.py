@@ -4,17 +4,18 @@ The database backend, the router, cache keys, storage paths, Redis keys and log 
 a tenant of its own. Source: architecture, section 4; docs/decisions/0001.
 """
 
+import asyncio
 import logging
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
-from functools import cache
+from functools import cache, partial
 from typing import TYPE_CHECKING, Union
 
-from channels.db import database_sync_to_async
 from django.conf import settings
+from django.db import close_old_connections
 
 from tenants.errors import NoTenantContext
 
@@ -109,18 +110,58 @@ async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, 
 
     Cancelling the await does not stop the thread: the verb goes on and commits. So every verb is safe to repeat.
     """
-
-    def call():
-        with acting_for(tenant):
-            return verb(*args, **kwargs)
-
-    # database_sync_to_async gives each connection back to its pool after the verb, not only before the next one
-    return await database_sync_to_async(call, thread_sensitive=False, executor=_threads())()
+    return await _on_a_thread(partial(_act, tenant, verb, *args, **kwargs))
 
 
 async def run_for_nobody(verb: Callable, /, *args, **kwargs):
     """Await a synchronous verb that needs no tenant yet (finding one) on a database thread."""
-    return await database_sync_to_async(verb, thread_sensitive=False, executor=_threads())(*args, **kwargs)
+    return await _on_a_thread(partial(verb, *args, **kwargs))
+
+
+def _act(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
+    with acting_for(tenant):
+        return verb(*args, **kwargs)
+
+
+def _on_a_thread(call: Callable) -> asyncio.Future:
+    """The result of ``call`` on a database thread, in a copy of this context."""
+    loop = asyncio.get_running_loop()
+    awaited = loop.create_future()
+    _threads().submit(copy_context().run, _work, call, loop, awaited)
+    return awaited
+
+
+def _work(call: Callable, loop: asyncio.AbstractEventLoop, awaited: asyncio.Future) -> None:
+    """Say what came of the call first, then give its connections back to their pools: nobody waits for that.
+
+    They go back after every call, not only before the thread's next one, for which others would wait in vain.
+    """
+    if awaited.cancelled():
+        return
+    result = error = None
+    try:
+        result = call()
+    except StopIteration as stop:
+        error = RuntimeError(f"a verb let {stop!r} out")  # no future takes one
+    except BaseException as raised:  # noqa: BLE001  whoever awaits the verb gets it
+        error = raised
+    try:
+        loop.call_soon_threadsafe(_tell, awaited, result, error)
+    except RuntimeError:
+        logger.info("nobody waits for this work any more: its loop has ended")
+    try:
+        close_old_connections()
+    except Exception:  # the outermost frame of a thread's work
+        logger.exception("a connection was not given back")
+
+
+def _tell(awaited: asyncio.Future, result, error: BaseException | None) -> None:
+    if awaited.done():  # cancelled meanwhile
+        return
+    if error is None:
+        awaited.set_result(result)
+    else:
+        awaited.set_exception(error)
 
 
 @cache

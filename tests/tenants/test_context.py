@@ -2,15 +2,18 @@
 
 import asyncio
 import logging
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
 from django.core.cache import cache
 from django.core.files.base import ContentFile
 from django.core.files.storage import default_storage
+from django.db import connections
 
 from agents.conversations.models import EndUser
-from tenants import keys
+from tenants import context, keys
 from tenants.context import (
     acting_for,
     acting_for_platform,
@@ -91,6 +94,63 @@ async def test_verbs_run_on_other_threads_for_the_right_tenant(acme, globex):
 
     assert await asyncio.gather(seen_by(acme), seen_by(globex), seen_by(acme)) == [acme.id, globex.id, acme.id]
     assert current_or_none() is None
+
+
+async def test_what_a_verb_raises_reaches_who_awaits_it(acme):
+    def fail(error):
+        raise error
+
+    with pytest.raises(KeyError, match="lost"):
+        await run_for(acme, fail, KeyError("lost"))
+    with pytest.raises(RuntimeError, match="StopIteration"):  # no future could carry it
+        await run_for(acme, fail, StopIteration())
+
+
+async def test_a_cancelled_verb_goes_on_and_one_not_begun_never_begins(acme, monkeypatch):
+    single = ThreadPoolExecutor(1)
+    monkeypatch.setattr(context, "_threads", lambda: single)
+    begun, go_on, done = threading.Event(), threading.Event(), []
+
+    def work(name):
+        begun.set()
+        go_on.wait(10)
+        done.append(name)
+
+    tasks = [asyncio.create_task(run_for(acme, work, name)) for name in ("begun", "waiting")]
+    await asyncio.to_thread(begun.wait, 10)
+    for task in tasks:
+        task.cancel()
+    await asyncio.wait(tasks)
+    go_on.set()
+    await asyncio.to_thread(single.shutdown)
+    assert done == ["begun"]
+
+
+async def test_connections_go_back_after_each_verb_even_when_that_fails(acme, monkeypatch, caplog):
+    single = ThreadPoolExecutor(1)
+    monkeypatch.setattr(context, "_threads", lambda: single)
+    await run_for(acme, EndUser.objects.count)
+    assert await asyncio.wrap_future(single.submit(lambda: connections[acme.alias].connection)) is None
+
+    def fail():
+        raise OSError("broken")
+
+    monkeypatch.setattr(context, "close_old_connections", fail)
+    assert await run_for(acme, lambda: "answer") == "answer"
+    await asyncio.to_thread(single.shutdown)
+    assert "not given back" in caplog.text
+
+
+def test_work_whose_loop_has_ended_is_finished(acme):
+    go_on, done = threading.Event(), threading.Event()
+
+    async def leave():
+        asyncio.ensure_future(run_for(acme, lambda: go_on.wait(10) and done.set()))
+        await asyncio.sleep(0.05)
+
+    asyncio.run(leave())
+    go_on.set()
+    assert done.wait(10)
 
 
 async def test_a_verb_for_nobody_has_no_tenant():
