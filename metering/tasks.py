@@ -22,6 +22,7 @@ def relay() -> int:
 def _relay_of(tenant_id: int) -> int:
     tenant = directory.by_id(tenant_id)
     if tenant is None:
+        pending.forget(tenant_id)
         return 0
     with acting_for(tenant):
         try:

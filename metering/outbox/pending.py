@@ -32,6 +32,11 @@ def take_off() -> bool:
     return bool(store.client().srem(MARKED, current().id))
 
 
+def forget(tenant_id: int) -> None:
+    """Take a mark off that names no tenant any more. Platform work."""
+    store.client().srem(MARKED, tenant_id)
+
+
 def tenant_ids() -> list[int]:
     """The marked tenants; all there are when the set is not known to be whole. Platform work."""
     client = store.client()

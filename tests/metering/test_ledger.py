@@ -142,6 +142,12 @@ def test_usage_without_a_mark_is_found_when_the_set_is_not_whole(acme, settings)
     assert relay_of(acme) == 1
 
 
+def test_a_mark_that_names_no_tenant_goes(only_ours_are_marked):
+    store.client().sadd(pending.MARKED, 999_999_999)
+    tasks.relay()
+    assert not store.client().sismember(pending.MARKED, 999_999_999)
+
+
 def test_one_tenants_trouble_does_not_hold_back_the_others(acme, globex, monkeypatch, only_ours_are_marked):
     record(acme)
     record(globex)
