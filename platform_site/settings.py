@@ -267,7 +267,7 @@ REST_FRAMEWORK = {
     "UNAUTHENTICATED_USER": None,
 }
 SPECTACULAR_SETTINGS = {
-    "TITLE": "Atrium API",
+    "TITLE": "API",
     "DESCRIPTION": "Conversations, documents, branding and usage of one tenant.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",

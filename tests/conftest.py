@@ -10,12 +10,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import cache
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
 
 import httpx
 import pytest
+from django.contrib.auth.hashers import make_password
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
@@ -27,7 +29,9 @@ from tests.processes import free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
+PASSWORD = "correct horse battery"
 _numbers = count(1)
+_hashed = cache(make_password)  # slow on purpose: once is enough for the tests
 
 
 def repeats(full: int) -> int:
@@ -89,7 +93,7 @@ def make_staff() -> Callable[..., User]:
     def make(tenant: TenantRef, role: str = "owner", **fields) -> User:
         email = fields.pop("email", f"{role}-{next(_numbers)}@{tenant.slug}.example")
         with acting_for(tenant):
-            return User.objects.create_user(email, "correct horse battery", role=role, **fields)
+            return User.objects.create(email=email, password=_hashed(PASSWORD), role=role, **fields)
 
     return make
 

@@ -16,7 +16,8 @@ from tests.isolation.matrix import Route, Victim, fill, random_ids, routes, snap
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE")
 PRINCIPALS = ("owner", "responder", "visitor", "key", "nobody")
 TOKENS = re.compile(
-    rb'name="csrfmiddlewaretoken" value="[^"]+"|data-ticket="[^"]+"|"ticket": ?"[^"]+"|"X-CSRFToken"[^}]+|"ms": ?[0-9.]+'
+    rb'name="csrfmiddlewaretoken" value="[^"]+"|data-ticket="[^"]+"|"ticket": ?"[^"]+"'
+    rb'|"X-CSRFToken"[^}]+|"ms": ?[0-9.]+'
 )
 ECHO = re.compile(rb"[0-9a-f]{4,}(-[0-9a-f]+)*")  # allauth's forms repeat their address, split where it likes
 ROUTES = routes()
@@ -73,14 +74,14 @@ def answer(client: Client, method: str, route: Route, ids: dict, victim: Victim)
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.pattern or "(root)")
-def test_a1_foreign_ids_are_answered_like_ids_that_do_not_exist(route, world):
+def test_a1_foreign_ids_are_answered_like_ids_that_do_not_exist(route, world, worker):
     acme, victim = world
     before = snapshot(victim.tenant)
     for principal in PRINCIPALS:
         for method in METHODS:
             foreign = answer(caller(principal, acme), method, route, victim.ids, victim)
             assert victim.canary.encode() not in foreign[1], (principal, method)
-            assert foreign[0] < 500, (principal, method, foreign[1][:300])
+            assert foreign[0] < 500 or route.pattern == "readyz", (principal, method, foreign[1][:300])
             if route.parameters:
                 made_up = answer(caller(principal, acme), method, route, random_ids(victim), victim)
                 assert foreign == made_up, (principal, method)
@@ -96,7 +97,7 @@ def test_every_parameter_of_a_route_is_in_the_matrix(world):
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.pattern or "(root)")
-def test_a4_a_session_of_one_tenant_is_nobody_at_another(route, world):
+def test_a4_a_session_of_one_tenant_is_nobody_at_another(route, world, worker):
     acme, victim = world
     visiting, nobody = (Client(headers={"host": host_of(victim.tenant)}) for _ in range(2))
     visiting.cookies = caller("owner", acme).cookies
