@@ -1,9 +1,8 @@
 """Writes what happens in a conversation. Each verb is one transaction in the tenant's schema, and safe to repeat."""
 
-from datetime import datetime
 from uuid import UUID
 
-from django.db import connections
+from django.db import IntegrityError, connections
 from django.utils import timezone
 
 from agents import wire
@@ -38,8 +37,29 @@ def checked_text(text: str) -> str:
     return clean
 
 
-class _Repeated(Exception):
-    """Leaves the transaction, so that a repeated message changes nothing."""
+# All or nothing, and without a transaction's two further round trips. The lock comes first: what waited for it sees the
+# conversation as it is now. A client id that has come before adds nothing and has no seq.
+OPEN_TURN = """
+with conversation as (
+    select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
+    where c.id = %(conversation)s and u.secret_hash = %(secret_hash)s
+    for no key update of c
+), turn as (
+    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at)
+    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation where state <> 'closed'
+    on conflict (conversation_id, client_id) do nothing
+    returning conversation_id
+), counted as (
+    update conversations_conversation c set seq = seq + 1, updated_at = now(), version_id = %(version)s
+    from turn where c.id = turn.conversation_id
+    returning c.seq
+), message as (
+    insert into conversations_message
+        (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
+    select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
+)
+select conversation.state, counted.seq from conversation left join counted on true
+"""
 
 
 def open_turn(
@@ -51,61 +71,59 @@ def open_turn(
     version  the published AgentVersion that answers
     Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed  nothing is stored
     """
-    text = checked_text(text)
-    now = timezone.now()
-    try:
-        with atomic():
-            seq, state = _next_seq(conversation, visitor, version, channel)
-            if state == Conversation.State.CLOSED:
-                raise ConversationClosed
-            if not _insert_turn(turn, conversation, client_id, now):
-                raise _Repeated
-            message = Message.objects.create(
-                conversation_id=conversation, turn_id=turn, seq=seq, role="user", text=text, client_id=client_id,
-                created_at=now,
-            )  # fmt: skip
-            history = reading.history(conversation, before=seq)
-    except _Repeated:
+    message = Message(
+        conversation_id=conversation, turn_id=turn, role="user", text=checked_text(text), client_id=client_id,
+        created_at=timezone.now(),
+    )  # fmt: skip
+    found = _append(message, visitor, version) or _begin(message, visitor, version, channel)
+    if found is None:
+        raise NoConversation
+    state, seq = found
+    if state == Conversation.State.CLOSED:
+        raise ConversationClosed
+    if seq is None:
         return reading.opened(conversation, client_id)
     return Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
-        created_at=now, question=text, state=state, new=True, agent_id=version.agent_id, history=history,
+        created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
+        history=reading.history(conversation, before=seq),
     )  # fmt: skip
 
 
-def _next_seq(conversation: UUID, visitor: Visitor, version, channel: str) -> tuple[int, str]:
-    """Count the conversation's row up, which locks it; make it if this is its first message."""
+def _append(message: Message, visitor: Visitor, version) -> tuple[str, int | None] | None:
+    """Add a message and its turn to the visitor's conversation: its state, and the message's seq if it is new.
+
+    None  there is no such conversation of this visitor
+    """
+    sealed = Message._meta.get_field("text").pre_save(message, True)
     with connections[current().alias].cursor() as cursor:
         cursor.execute(
-            "update conversations_conversation c set seq = seq + 1, updated_at = now(), version_id = %s "
-            "from conversations_enduser u where c.id = %s and u.id = c.end_user_id and u.secret_hash = %s "
-            "returning c.seq, c.state",
-            [version.pk, conversation, visitor.secret_hash],
-        )
-        if row := cursor.fetchone():
-            return row
-    if Conversation.objects.filter(pk=conversation).exists():
-        raise NoConversation
-    start(conversation=conversation, visitor=visitor, version=version, channel=channel, seq=1)
-    return 1, Conversation.State.AGENT
+            OPEN_TURN,
+            {
+                "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "turn": message.turn_id,
+                "client_id": message.client_id, "now": message.created_at, "version": version.pk,
+                "message": message.pk, "text": bytes(sealed),
+            },
+        )  # fmt: skip
+        return cursor.fetchone()
 
 
-def start(*, conversation: UUID, visitor: Visitor, version, channel: str, seq: int = 0) -> Conversation:
+def _begin(message: Message, visitor: Visitor, version, channel: str) -> tuple[str, int | None] | None:
+    """The same for a conversation that is not there yet."""
+    try:
+        with atomic():
+            start(conversation=message.conversation_id, visitor=visitor, version=version, channel=channel)
+            return _append(message, visitor, version)
+    except IntegrityError:  # somebody else's, or begun on another socket meanwhile
+        return _append(message, visitor, version)
+
+
+def start(*, conversation: UUID, visitor: Visitor, version, channel: str) -> Conversation:
     """Make a conversation of this visitor with the agent of ``version``."""
     end_user, _ = EndUser.objects.get_or_create(secret_hash=visitor.secret_hash)
     return Conversation.objects.create(
-        id=conversation, end_user=end_user, agent_id=version.agent_id, version_id=version.pk, channel=channel, seq=seq
+        id=conversation, end_user=end_user, agent_id=version.agent_id, version_id=version.pk, channel=channel
     )
-
-
-def _insert_turn(turn: UUID, conversation: UUID, client_id: UUID, now: datetime) -> bool:
-    with connections[current().alias].cursor() as cursor:
-        cursor.execute(
-            "insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at) "
-            "values (%s, %s, %s, 'running', 1, false, %s) on conflict (conversation_id, client_id) do nothing",
-            [turn, conversation, client_id, now],
-        )
-        return cursor.rowcount == 1
 
 
 def close_turn(

@@ -1,0 +1,109 @@
+"""agents.conversations.recording: what is stored of a question, whoever else asks at the same moment."""
+
+from concurrent.futures import ThreadPoolExecutor
+from uuid import UUID, uuid4
+
+import pytest
+from django.db import connections
+
+from agents import publishing
+from agents.conversations import recording
+from agents.conversations.errors import ConversationClosed, NoConversation
+from agents.conversations.models import Conversation, Message, Turn
+from agents.conversations.visitors import known_by
+from tenants.context import acting_for
+from tenants.ids import uuid7
+
+ANN, BOB = known_by("ann"), known_by("bob")
+AT_ONCE = 6
+
+
+def ask(conversation: UUID, *, client_id: UUID | None = None, visitor=ANN, text: str = "Hello?"):
+    return recording.open_turn(
+        turn=uuid7(), conversation=conversation, visitor=visitor, client_id=client_id or uuid4(), text=text,
+        version=publishing.live_version(),
+    )  # fmt: skip
+
+
+def ask_at_once(tenant, conversation: UUID, client_ids: list[UUID]) -> list:
+    def one(client_id):
+        try:
+            with acting_for(tenant):
+                return ask(conversation, client_id=client_id)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(len(client_ids)) as pool:
+        return list(pool.map(one, client_ids))
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_messages_sent_at_once_are_counted_one_by_one(acme, begun):
+    conversation = uuid4()
+    with acting_for(acme):
+        before = ask(conversation).seq if begun else 0
+    opened = ask_at_once(acme, conversation, [uuid4() for _ in range(AT_ONCE)])
+    assert sorted(turn.seq for turn in opened) == [before + n for n in range(1, AT_ONCE + 1)]
+    with acting_for(acme):
+        assert Conversation.objects.get(pk=conversation).seq == before + AT_ONCE
+        assert Message.objects.count() == Turn.objects.count() == before + AT_ONCE
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_one_message_sent_many_times_at_once_is_one_turn(acme, begun):
+    conversation, client_id = uuid4(), uuid4()
+    with acting_for(acme):
+        before = ask(conversation).seq if begun else 0
+    opened = ask_at_once(acme, conversation, [client_id] * AT_ONCE)
+    assert [turn.new for turn in opened].count(True) == 1
+    assert {(turn.turn, turn.message, turn.seq, turn.question) for turn in opened} == {
+        (opened[0].turn, opened[0].message, before + 1, "Hello?")
+    }
+    with acting_for(acme):
+        assert Conversation.objects.get(pk=conversation).seq == before + 1
+        assert Message.objects.count() == Turn.objects.count() == before + 1
+
+
+def test_the_model_is_told_what_was_said_before_and_not_the_question(acme):
+    with acting_for(acme):
+        conversation = uuid4()
+        first = ask(conversation, text="One?")
+        recording.close_turn(
+            opened=first, attempt=1, outcome="done", author="Ada", text="Two.", citations=[], tool_calls=[], uses=[]
+        )
+        assert ask(conversation, text=" Three? ").history == [
+            {"role": "user", "text": "One?"},
+            {"role": "agent", "text": "Two."},
+        ]
+        assert [message.text for message in Message.objects.order_by("seq")] == ["One?", "Two.", "Three?"]
+
+
+def test_nobody_speaks_in_anothers_conversation(acme, globex):
+    with acting_for(acme):
+        conversation = uuid4()
+        ask(conversation)
+        with pytest.raises(NoConversation):
+            ask(conversation, visitor=BOB)
+        assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 1
+    with acting_for(globex):  # the same id there is another conversation
+        assert ask(conversation, visitor=BOB).seq == 1
+
+
+def test_nothing_is_stored_in_a_closed_conversation(acme):
+    with acting_for(acme):
+        conversation, client_id = uuid4(), uuid4()
+        ask(conversation, client_id=client_id)
+        recording.close_conversations(ANN)
+        for repeated in (client_id, uuid4()):
+            with pytest.raises(ConversationClosed):
+                ask(conversation, client_id=repeated)
+        assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 1
+
+
+def test_where_people_answer_a_message_is_stored_for_them(acme):
+    with acting_for(acme):
+        conversation = uuid4()
+        ask(conversation)
+        Conversation.objects.update(state=Conversation.State.HUMAN)
+        opened = ask(conversation)
+        assert (opened.state, opened.seq, opened.new) == ("human", 2, True)
