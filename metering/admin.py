@@ -80,7 +80,6 @@ class LedgerAdmin(ReadOnlyAdmin):
     list_select_related = ["tenant"]
     list_filter = ["occurred_at", "kind", "certainty"]
     search_fields = ["tenant__name", "tenant__slug", "model"]
-    search_help_text = "Tenant or model"
     ordering = ["-occurred_at"]
     fields = [
         "occurred_at", "tenant", "kind", "provider", "model", "region", "input_tokens", "output_tokens",
