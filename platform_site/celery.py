@@ -3,7 +3,7 @@
 import os
 
 from celery import Celery
-from celery.signals import setup_logging, worker_process_init
+from celery.signals import setup_logging, worker_before_create_process
 from django.conf import settings
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "platform_site.settings")
@@ -21,11 +21,11 @@ def _log_as_the_web_does(**kwargs):
     dictConfig(settings.LOGGING)
 
 
-@worker_process_init.connect
-def _close_inherited_pools(**kwargs):
-    """A forked child must not use its parent's sockets."""
+@worker_before_create_process.connect
+def _close_pools(**kwargs):
+    """A forked child must not share its parent's sockets: the parent has none when it forks."""
     from django.db import connections
 
     for connection in connections.all(initialized_only=True):
-        connection.connection = None
+        connection.close()
         connection.close_pool()

