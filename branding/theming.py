@@ -17,7 +17,7 @@ STEP, FADE = 0.01, 0.96  # of lightness; of chroma, until a screen can show it
 
 FONTS = {
     "system": 'system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", sans-serif',
-    "humanist": '"Avenir Next", "Nunito Sans", Montserrat, Corbel, "URW Gothic", source-sans-pro, sans-serif',
+    "humanist": '"Avenir Next", "Nunito Sans", Montserrat, Corbel, "Source Sans 3", "Noto Sans", sans-serif',
     "rounded": 'ui-rounded, "SF Pro Rounded", Quicksand, Comfortaa, "Arial Rounded MT Bold", Calibri, sans-serif',
     "serif": '"Iowan Old Style", "Palatino Linotype", "URW Palladio L", P052, Georgia, "Noto Serif", serif',
     "slab": 'Rockwell, "Rockwell Nova", "Roboto Slab", "DejaVu Serif", "Sitka Small", serif',
