@@ -29,6 +29,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.tenant: TenantRef = self.scope["tenant"]
         self.visitor: Visitor | None = None
         self.conversation: UUID | None = None
+        self.begun = False  # the conversation's row is there, and this visitor's
         self.seq = 0  # the last durable event this client was sent
         self.faults = 0
         self.pumps: dict[UUID, asyncio.Task] = {}
@@ -84,14 +85,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case wire.Message():
                 await self._ask(frame)
             case wire.Stop():
-                turns.stop(self.tenant, self.conversation, frame.turn)
+                turns.stop(self.tenant, await self._own(), frame.turn)
             case wire.Feedback():
-                await self._run(recording.give_feedback, self.conversation, frame.message, frame.value)
+                await self._run(recording.give_feedback, await self._own(), frame.message, frame.value)
             case wire.RequestHuman():
                 await self._ask_for_human()
             case wire.History():
                 messages, more = await self._run(
-                    reading.newest, self.conversation, before=frame.before, limit=frame.limit
+                    reading.newest, await self._own(), before=frame.before, limit=frame.limit
                 )
                 await self._answer(wire.HistoryEvent(messages=messages, more=more))
             case wire.Typing() | wire.Read():
@@ -106,10 +107,26 @@ class ChatConsumer(AsyncWebsocketConsumer):
         joined = await self._run(joining.join, frame, cookies=self.scope.get("cookies") or {})
         self.silence.cancel()
         self.visitor, self.conversation, self.seq = joined.visitor, joined.conversation, joined.ready.seq
-        await self._enter_group()
+        if joined.begun:
+            await self._begin()
         await self._answer(joined.ready, *joined.missed)
         for cursor in joined.running:
             self._follow(cursor)
+
+    async def _own(self) -> UUID:
+        """The conversation, once it is this visitor's. Until its first message its id proves nothing: anybody can say it.
+
+        Raises NoConversation
+        """
+        if not self.begun:
+            await self._run(reading.owned, self.conversation, self.visitor)
+            await self._begin()
+        return self.conversation
+
+    async def _begin(self):
+        if not self.begun:
+            self.begun = True
+            await self._enter_group()
 
     async def _enter_group(self):
         """Other sockets of the conversation (a second tab) hear of what happens here. Works without, too."""
@@ -140,9 +157,13 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._answer(accepted)
         if opened.state == "agent":
             self._follow(wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0))
+        await self._begin()
         await self._tell_others(opened.turn, opened.attempt)
 
     async def _ask_for_human(self):
+        if not self.begun:
+            await self._run(joining.begin, self.conversation, self.visitor)
+            await self._begin()
         event = await self._run(recording.request_human, self.conversation)
         self.seq = max(self.seq, event.seq)
         await self._answer(event)

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.conf import settings
 
 from agents import assembly, publishing, wire
-from agents.conversations import reading, visitors
+from agents.conversations import reading, recording, visitors
 from agents.conversations.visitors import BadTicket, Visitor
 from knowledge import embedder
 from tenants.ids import uuid7
@@ -14,10 +14,11 @@ from tenants.ids import uuid7
 
 @dataclass(frozen=True)
 class Joined:
-    """A socket that was let in."""
+    """A socket that was let in. ``begun``: the conversation is there, and the visitor's."""
 
     visitor: Visitor
     conversation: UUID
+    begun: bool
     ready: wire.Ready
     missed: list
     running: list[wire.Cursor]
@@ -38,14 +39,19 @@ def join(hello: wire.Hello, *, cookies: dict[str, str]) -> Joined:
     if conversation is None:  # none yet: its row comes with the first message
         fresh = hello.conversation or uuid7()
         ready = wire.Ready(conversation=fresh, seq=0, state="agent", agent=facts)
-        return Joined(visitor, fresh, ready, [], [])
+        return Joined(visitor, fresh, False, ready, [], [])
     standing = reading.standing(conversation, after=hello.seq, following=hello.turn.turn if hello.turn else None)
     running = [_resumed(cursor, hello.turn) for cursor in standing.running]
     ready = wire.Ready(
         conversation=conversation, seq=standing.seq, state=standing.state, agent=facts,
         turn=running[0] if running else None,
     )  # fmt: skip
-    return Joined(visitor, conversation, ready, standing.missed, running)
+    return Joined(visitor, conversation, True, ready, standing.missed, running)
+
+
+def begin(conversation: UUID, visitor: Visitor) -> None:
+    """Make the visitor's conversation, if its first message has not. Raises NoConversation: it is somebody else's."""
+    recording.ensure(conversation=conversation, visitor=visitor, version=publishing.live_version(), channel="page")
 
 
 def agent_facts() -> wire.AgentFacts:

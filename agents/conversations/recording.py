@@ -126,6 +126,15 @@ def start(*, conversation: UUID, visitor: Visitor, version, channel: str) -> Con
     )
 
 
+def ensure(*, conversation: UUID, visitor: Visitor, version, channel: str) -> None:
+    """Make the conversation unless it is there. Raises NoConversation: it is another visitor's."""
+    try:
+        with atomic():
+            start(conversation=conversation, visitor=visitor, version=version, channel=channel)
+    except IntegrityError:
+        reading.owned(conversation, visitor)
+
+
 def close_turn(
     *,
     opened: Opened,
