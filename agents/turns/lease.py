@@ -52,6 +52,14 @@ def claim(turn: UUID, *, attempt: int) -> None:
         logger.warning("lease not written", extra={"turn": str(turn), "error": type(error).__name__})
 
 
+def drop(turn: UUID, *, attempt: int) -> None:
+    """Take back a claim that no turn came of, so that nobody looks for it."""
+    try:
+        store.client().zrem(KEY, member(turn, attempt))
+    except redis.RedisError as error:
+        logger.warning("lease not dropped", extra={"turn": str(turn), "error": type(error).__name__})
+
+
 async def renew(members: list[str]) -> None:
     """Keep owning these. Raises redis.RedisError."""
     await store.aclient().eval(RENEW, 1, KEY, LEASE_MS, *members)

@@ -17,6 +17,7 @@ from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.turns import engine, lease
 from agents.turns.log import Log
+from platform_site.errors import PlatformError
 from tenants.context import TenantRef, acting_for, run_for
 from tenants.ids import uuid7
 
@@ -56,10 +57,17 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
     lease.claim(turn, attempt=1)
-    return recording.open_turn(
-        turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
-        channel=channel,
-    )  # fmt: skip
+    try:
+        opened = recording.open_turn(
+            turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
+            channel=channel,
+        )  # fmt: skip
+    except PlatformError:
+        lease.drop(turn, attempt=1)
+        raise
+    if not opened.new:
+        lease.drop(turn, attempt=1)
+    return opened
 
 
 async def start(tenant: TenantRef, **question) -> Opened:
@@ -92,9 +100,7 @@ async def _run(running: Running) -> None:
     answer = engine.Answer()
     finished = None
     try:
-        async with line:
-            await _answer(running, answer)
-            finished = await engine.store(running.tenant, running.opened, running.log, answer)
+        finished = await _in_line(running, line, answer)
     except Exception:  # the outermost frame of a turn: nobody awaits it
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
     finally:
@@ -104,6 +110,19 @@ async def _run(running: Running) -> None:
         running.log.end(finished)
         if finished:
             await _release(running)
+
+
+async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) -> wire.TurnFinished | None:
+    """Wait for the conversation's earlier turns, answer, store. Stopped while it waits, it ends unanswered."""
+    try:
+        async with line:
+            await _answer(running, answer)
+            return await engine.store(running.tenant, running.opened, running.log, answer)
+    except asyncio.CancelledError:
+        if not running.stopped:
+            raise
+    answer.outcome = "stopped"
+    return await engine.store(running.tenant, running.opened, running.log, answer)
 
 
 async def _answer(running: Running, answer: engine.Answer) -> None:
@@ -141,8 +160,8 @@ def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
     running = _running.get((tenant.id, turn))
     if running is None or running.opened.conversation != conversation:
         return False
-    running.stopped = True
-    if running.task:
+    if running.task and not running.stopped:  # once: a second cancellation would hit the storing
+        running.stopped = True
         running.task.cancel()
     return True
 

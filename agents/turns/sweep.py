@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 import redis
+from django.db import DatabaseError
 from django.utils import timezone
 
 from agents.conversations import recording
@@ -46,9 +47,13 @@ async def _sweep() -> None:
         name = f"{tenant_id}:{turn}:{attempt}"
         if name in mine:
             continue
-        tenant = await run_for_nobody(directory.by_id, tenant_id)
-        if tenant:
-            await _take_over(tenant, turn, attempt)
+        try:
+            tenant = await run_for_nobody(directory.by_id, tenant_id)
+            if tenant:
+                await _take_over(tenant, turn, attempt)
+        except DatabaseError:  # it lapses and is looked at again; one tenant's trouble must not keep the others waiting
+            logger.exception("turn not taken over", extra={"turn": str(turn), "tenant_id": tenant_id})
+            continue
         await lease.release(name)
 
 
@@ -72,8 +77,15 @@ async def _refill() -> None:
 def _members_of_all() -> list[str]:
     members = []
     for tenant in directory.all_active():
-        with acting_for(tenant):
-            old = timezone.now() - timedelta(milliseconds=2 * lease.LEASE_MS)
-            turns = Turn.objects.filter(state=Turn.State.RUNNING, started_at__lt=old)
-            members += [lease.member(turn, attempt) for turn, attempt in turns.values_list("pk", "attempt")]
+        try:
+            with acting_for(tenant):
+                members += _members()
+        except DatabaseError:
+            logger.exception("running turns not looked for", extra={"tenant_id": tenant.id})
     return members
+
+
+def _members() -> list[str]:
+    old = timezone.now() - timedelta(milliseconds=2 * lease.LEASE_MS)
+    turns = Turn.objects.filter(state=Turn.State.RUNNING, started_at__lt=old)
+    return [lease.member(turn, attempt) for turn, attempt in turns.values_list("pk", "attempt")]

@@ -136,6 +136,19 @@ async def test_a_stopped_answer_keeps_its_text(browser):
         assert finished["message"]["text"].startswith(chat.text_of(started["turn"]))
 
 
+async def test_a_question_stopped_while_it_waits_in_line_is_never_answered(browser, acme):
+    async with browser.socket() as chat:
+        for _ in range(8):
+            await chat.ask(GREETING)
+        turns = [(await chat.until("accepted"))["turn"] for _ in range(8)]
+        await chat.send({"type": "stop", "turn": turns[-1]})
+        chat._read = 0
+        while (finished := await chat.until("turn.finished"))["turn"] != turns[-1]:
+            pass
+    assert (finished["outcome"], finished["message"]) == ("stopped", None)
+    assert (await run_for(acme, lambda: Turn.objects.get(pk=turns[-1]))).attempt == 1
+
+
 async def test_usage_is_in_the_outbox_with_the_answer(browser, acme):
     async with browser.socket() as chat:
         await chat.ask(GREETING)
@@ -260,6 +273,15 @@ async def test_asking_for_a_person_is_noted_and_confirmed(browser):
         await chat.until("turn.finished")
         await chat.send({"type": "request_human"})
         assert (await chat.until("message"))["message"]["role"] == "system"
+
+
+async def test_a_person_can_be_asked_for_before_anything_was_said(browser, acme):
+    async with browser.socket() as chat:
+        await chat.send({"type": "request_human"})
+        assert (await chat.until("message"))["message"]["role"] == "system"
+        await chat.ask(GREETING)
+        await chat.until("turn.finished")
+    assert await run_for(acme, Conversation.objects.count) == 1
 
 
 async def test_a_new_conversation_begins_empty(browser):
