@@ -114,7 +114,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self._follow(cursor)
 
     async def _own(self) -> UUID:
-        """The conversation, once it is this visitor's. Until its first message its id proves nothing: anybody can say it.
+        """The conversation, once it is this visitor's. Before its first message anybody can name its id.
 
         Raises NoConversation
         """
