@@ -1,5 +1,6 @@
 """Finds tenants by host or id, before any context exists. Kept in the process for some seconds."""
 
+import re
 import time
 from dataclasses import dataclass
 
@@ -11,6 +12,8 @@ from tenants.models import Domain, Tenant
 
 CACHE_SECONDS = 5
 MOST_ENTRIES = 10_000
+PORT = re.compile(r":[0-9]{1,5}\Z")
+NAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 
 
 @dataclass(frozen=True)
@@ -25,27 +28,29 @@ _cache: dict[str | int, tuple[float, Found]] = {}
 
 
 def normalised(host: str) -> str:
-    """A Host header as a domain name: lower case, IDNA, no port, no trailing dot; "" when it is none."""
-    name = host.strip().lower()
-    name = name.rsplit(":", 1)[0] if name.rsplit(":", 1)[-1].isdigit() else name
-    name = name.removesuffix(".")
-    if not name or len(name) > 253 or name.startswith("["):
-        return ""
+    """A host as a domain name: lower case, IDNA, no port, no trailing dot; "" when it is none."""
+    name = PORT.sub("", host.lower()).removesuffix(".")
     try:
-        return idna.encode(name, uts46=True).decode() if not name.isascii() else name
+        name = name if name.isascii() else idna.encode(name, uts46=True).decode()
     except idna.IDNAError:
         return ""
+    return name if len(name) <= 253 and NAME.fullmatch(name) else ""
+
+
+def _of_header(host: str) -> str:
+    """The same of a Host header, which never holds other than ASCII: browsers send IDNA."""
+    return normalised(host) if host.isascii() else ""
 
 
 def cached_host(host: str) -> tuple[bool, Found]:
     """``(True, what it leads to)`` when this process knows the host already; costs no query."""
-    kept = _cache.get(normalised(host))
+    kept = _cache.get(_of_header(host))
     return (True, kept[1]) if kept and kept[0] > time.monotonic() else (False, None)
 
 
 def by_host(host: str) -> Found:
     """The tenant of a verified domain, the platform, or None. There is no fallback."""
-    name = normalised(host)
+    name = _of_header(host)
     if name == settings.PLATFORM_HOST:
         return PLATFORM
     known, found = cached_host(name)

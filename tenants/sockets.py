@@ -1,7 +1,5 @@
 """The websocket half of host resolution: who is called, and may this page call."""
 
-from urllib.parse import urlsplit
-
 from tenants import directory
 from tenants.context import TenantRef, run_for_nobody
 
@@ -17,21 +15,30 @@ class TenantSocket:
         self.inner = inner
 
     async def __call__(self, scope, receive, send):
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"]}
-        host = headers.get(b"host", "")
+        host, origin = _only(scope, b"host") or "", _only(scope, b"origin")
         known, found = directory.cached_host(host)
         if not known:
             found = await run_for_nobody(directory.by_host, host)
-        if not isinstance(found, TenantRef) or not _same_site(headers.get(b"origin"), host, scope):
-            await send({"type": "websocket.close", "code": 4403})
+        if not isinstance(found, TenantRef) or not _same_site(origin, host, scope):
+            await nowhere(scope, receive, send)
             return
         await self.inner({**scope, "tenant": found}, receive, send)
+
+
+async def nowhere(scope, receive, send):
+    """The ASGI application of sockets that lead nowhere: refused before accept."""
+    await send({"type": "websocket.close", "code": 4403})
+
+
+def _only(scope, name: bytes) -> str | None:
+    """A header's value; None without it. Sent twice, it is no value that anything could fit."""
+    values = [value.decode("latin-1") for key, value in scope["headers"] if key == name]
+    return ",".join(values) if values else None
 
 
 def _same_site(origin: str | None, host: str, scope) -> bool:
     if origin is None:
         return True
-    parts = urlsplit(origin)
-    expected = "https" if scope.get("scheme") == "wss" else "http"
     # behind a proxy that ends TLS the socket arrives as ws while the page is https
-    return parts.scheme in (expected, "https") and parts.netloc.lower() == host.lower()
+    schemes = ["https"] if scope.get("scheme") == "wss" else ["http", "https"]
+    return origin.lower() in [f"{scheme}://{host.lower()}" for scheme in schemes]
