@@ -5,10 +5,9 @@ Chromium resolves names below .localhost to loopback by itself, so each tenant i
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
@@ -16,7 +15,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from platform_site import demo
 from tenants import directory
 from tenants.accounts.models import User
-from tenants.context import TenantRef, acting_for_platform
+from tenants.context import acting_for, acting_for_platform
 from tests.browser.pages import PASSWORD, sign_in
 from tests.browser.site import Site
 
@@ -137,33 +136,42 @@ def _keep_screenshots(request, pages: list[Page]) -> None:
 
 
 @pytest.fixture(scope="session")
-def sunrise(site) -> TenantRef:
-    """The demo clinic."""
-    return next(tenant for tenant in directory.all_active() if tenant.slug == "sunrise")
+def owner(site) -> str:
+    """The e-mail address of an owner of the demo clinic."""
+    email = "noor@sunrise.example"
+    with acting_for(next(tenant for tenant in directory.all_active() if tenant.slug == "sunrise")):
+        if not User.objects.filter(email=email).exists():
+            User.objects.create_user(email, PASSWORD, name="Noor Haddad", role="owner")
+    return email
 
 
 @pytest.fixture(scope="session")
 def operator(site) -> str:
     """An operator's e-mail address."""
-    email = f"{uuid4().hex}@platform.example"
+    email = "robin@platform.example"
     with acting_for_platform("a test's operator"):
-        User.objects.create_superuser(email, PASSWORD, name="Robin Vale")
+        if not User.objects.filter(email=email).exists():
+            User.objects.create_superuser(email, PASSWORD, name="Robin Vale")
     return email
 
 
 @pytest.fixture(scope="package")
-def state_of(chromium, site) -> Callable[[str, str], dict]:
-    """``state_of("sunrise", email)``: the cookies of somebody who signed in there once."""
-    known: dict[tuple[str, str], dict] = {}
+def owner_state(chromium, site, owner) -> dict:
+    """Cookies of the owner, who has signed in once."""
+    return _signed_in(chromium, site.url("sunrise"), owner)
 
-    def state(name: str, email: str) -> dict:
-        if (name, email) not in known:
-            context = chromium.new_context()
-            page = context.new_page()
-            page.goto(site.url(name, "/accounts/login/"))
-            sign_in(page, email)
-            known[name, email] = context.storage_state()
-            context.close()
-        return known[name, email]
 
+@pytest.fixture(scope="package")
+def operator_state(chromium, site, operator) -> dict:
+    """Cookies of the operator, who has signed in once."""
+    return _signed_in(chromium, site.url("platform", "/admin/"), operator)
+
+
+def _signed_in(browser: Browser, address: str, email: str) -> dict:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(address)
+    sign_in(page, email)
+    state = context.storage_state()
+    context.close()
     return state

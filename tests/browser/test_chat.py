@@ -49,7 +49,7 @@ def test_an_answer_streams_in_with_the_page_it_stands_on_and_is_there_after_a_re
     expect(chat.questions).to_have_count(1)
     expect(chat.answers).to_have_count(1)
     expect(chat.answers.locator("[data-body]")).to_have_text(before, use_inner_text=True)
-    chat.answers.get_by_role("button", name="Source 1").click()
+    chat.answers.get_by_role("button", name="Source 1").first.click()
     expect(chat.sources.locator("blockquote")).to_contain_text(FACT)
 
 

@@ -19,65 +19,35 @@ def _expected(visit):
     visit.expect_fault("ERR_CONNECTION_REFUSED|ERR_CONNECTION_RESET|ERR_EMPTY_RESPONSE|WebSocket connection")
 
 
-@pytest.fixture
-def restart(site):
-    """Kill the web process; it stands again after the test, whatever happens in between."""
-    killed = []
+def test_when_the_process_dies_pages_say_so_come_back_and_each_question_is_answered_once(visit, site):
+    idle, streaming = ChatPage(visit("sunrise", "/chat/")), ChatPage(visit("sunrise", "/chat/"))
+    streaming.say(QUESTION)
+    expect(streaming.page.locator(".msg[aria-busy=true] [data-body]")).to_have_text(re.compile(".{20}"))
 
-    def kill() -> None:
-        site.kill()
-        killed.append(True)
-
-    def start() -> None:
+    site.kill()
+    try:
+        gone = time.monotonic()
+        expect(streaming.lost).to_contain_text(LOST)
+        assert 1 < time.monotonic() - gone < 10
+        expect(streaming.answers).to_have_count(0)
+        expect(idle.lost).to_contain_text(LOST)
+        idle.say(QUESTION)
+        expect(idle.questions.get_by_text("Waiting for the connection")).to_be_visible()
+    finally:
         site.start()
-        killed.clear()
 
-    yield kill, start
-    if killed:
-        site.start()
-
-
-def test_a_message_written_while_the_line_is_down_is_answered_once_it_is_back(visit, restart):
-    kill, start = restart
-    chat = ChatPage(visit("sunrise", "/chat/"))
-    expect(chat.page.locator("main")).to_have_attribute("data-conversation", "")
-
-    kill()
-    gone = time.monotonic()
-    expect(chat.lost).to_contain_text(LOST)
-    assert 1 < time.monotonic() - gone < 6
-    chat.say(QUESTION)
-    expect(chat.questions.get_by_text("Waiting for the connection")).to_be_visible()
-    start()
-
-    expect(chat.lost).to_be_hidden(timeout=BACK_MS)
-    expect(chat.questions.get_by_text("Delivered")).to_be_visible()
-    expect(chat.answers).to_have_count(1)
-    expect(chat.answers).to_contain_text(FACT)
-    expect(chat.questions).to_have_count(1)
-
-
-def test_an_answer_whose_process_dies_is_completed_once(visit, restart):
-    kill, start = restart
-    chat = ChatPage(visit("sunrise", "/chat/"))
-    chat.say(QUESTION)
-    expect(chat.page.locator(".msg[aria-busy=true] [data-body]")).to_have_text(re.compile(".{20}"))
-
-    kill()
-    expect(chat.lost).to_contain_text(LOST)
-    expect(chat.answers).to_have_count(0)
-    start()
-    chat.lost.get_by_role("button", name="Try now").click()
-
-    expect(chat.answers).to_have_count(1, timeout=BACK_MS)
-    expect(chat.lost).to_be_hidden()
-    expect(chat.page.locator(".msg[aria-busy=true]")).to_have_count(0)
-    shown = chat.answers.locator("[data-body]").inner_text()
-    assert shown.count(FACT) == 1
-    chat.page.reload()
-    expect(chat.questions).to_have_count(1)
-    expect(chat.answers).to_have_count(1)
-    expect(chat.answers.locator("[data-body]")).to_have_text(shown, use_inner_text=True)
+    streaming.lost.get_by_role("button", name="Try now").click()
+    for chat in (streaming, idle):
+        expect(chat.answers).to_have_count(1, timeout=BACK_MS)
+        expect(chat.lost).to_be_hidden()
+        expect(chat.questions.get_by_text("Delivered")).to_be_visible()
+        expect(chat.page.locator(".msg[aria-busy=true]")).to_have_count(0)
+        shown = chat.answers.locator("[data-body]").inner_text()
+        assert shown.count(FACT) == 1
+        chat.page.reload()
+        expect(chat.questions).to_have_count(1)
+        expect(chat.answers).to_have_count(1)
+        expect(chat.answers.locator("[data-body]")).to_have_text(shown, use_inner_text=True)
 
 
 def test_without_the_vector_service_the_chat_says_what_it_can_do_and_recovers(visit, site):
