@@ -10,11 +10,10 @@ from django.core.mail import send_mail
 from django.utils import timezone
 
 from platform_site.errors import BadInput, NotFound
-from tenants import names
+from tenants import addresses
 from tenants.accounts import roles
 from tenants.accounts.models import Invitation, User
 from tenants.context import current
-from tenants.models import Domain
 from tenants.transactions import after_commit, atomic
 
 VALID_DAYS = 7
@@ -30,7 +29,7 @@ def invite(*, email: str, role: str, by: str) -> str:
     if User.objects.filter(email__iexact=email).exists():
         raise BadInput(f"{email} is on the team already.")
     secret = secrets.token_urlsafe(32)
-    link = f"{names.address(_host())}/invitation/{secret}/"
+    link = f"{addresses.canonical()}/invitation/{secret}/"
     with atomic():
         Invitation.objects.filter(email__iexact=email, accepted_at=None).delete()
         Invitation.objects.create(
@@ -73,11 +72,6 @@ def _check_password(password: str, user: User) -> None:
         validate_password(password, user)
     except ValidationError as error:
         raise BadInput(" ".join(error.messages)) from None
-
-
-def _host() -> str:
-    """The tenant's stored main domain: a link never repeats a Host header."""
-    return Domain.objects.get(tenant_id=current().id, is_primary=True).domain
 
 
 def _hashed(secret: str) -> str:
