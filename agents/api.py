@@ -57,8 +57,8 @@ class ConversationsView(ApiView):
         body = StartSerializer(data=request.data)
         body.is_valid(raise_exception=True)
         conversation = recording.start(
-            conversation=uuid7(), visitor=_visitor(body.validated_data["end_user"]), version=publishing.live_version(),
-            channel="api",
+            conversation=uuid7(), visitor=known_by(body.validated_data["end_user"], channel="api"),
+            version=publishing.live_version(), channel="api",
         )  # fmt: skip
         return Response(ConversationSerializer(conversation).data, status=201)
 
@@ -125,7 +125,3 @@ def _block(event) -> str:
     number = f"{event.turn}:{event.attempt}:{event.n}" if hasattr(event, "n") else ""
     identifier = f"id: {number}\n" if number else ""
     return f"event: {event.type}\n{identifier}data: {event.model_dump_json()}\n\n"
-
-
-def _visitor(end_user: str) -> Visitor:
-    return known_by(end_user, channel="api")

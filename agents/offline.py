@@ -42,11 +42,6 @@ _TOOL_FIT = 0.75  # share of the question's words that a tool must know
 _ANSWER_FIT = 0.4  # share of the question's weight that a sentence must carry
 
 
-def demo_model() -> str:
-    """The demo model's name for litellm."""
-    return OFFLINE_MODEL
-
-
 def reply(messages: list[dict], tools: list[dict]) -> str | tuple[str, dict]:
     """What the demo model says to a conversation: a text, or a tool's name and its arguments."""
     question = reading.last_question(messages)
