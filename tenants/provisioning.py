@@ -18,16 +18,14 @@ from tenants.models import AuditEvent, Database, Domain, Tenant
 logger = logging.getLogger(__name__)
 
 
-def create(
-    *, name: str, slug: str = "", vertical: str, plan: str, owner_email: str = "", time_zone: str = "UTC", by: str
-) -> Tenant:
+def create(*, name: str, slug: str = "", vertical: str, plan: str, time_zone: str = "UTC", by: str) -> Tenant:
     """Make a tenant that can be used at once; return its row.
 
     slug  its part of the host name; made from the name when empty
     by    who ordered it, for the audit trail
     Raises  BadName, NameTaken  nothing was made
     """
-    options = registry.Options(vertical=vertical, plan=plan, owner_email=owner_email)
+    options = registry.Options(vertical=vertical, plan=plan)
     with acting_for_platform(f"create tenant {name!r}"):
         registry.check_options(options)
         tenant = _claim(names.checked_name(name), names.checked_slug(slug) if slug else names.slug_for(name), vertical)

@@ -17,7 +17,6 @@ class Options:
 
     vertical: str
     plan: str
-    owner_email: str
 
 
 Provision = Callable[[TenantRef, Options], None]

@@ -5,7 +5,7 @@ from knowledge.models import KnowledgeBase
 from tenants.context import acting_for
 from tenants.registry import Options
 
-OPTIONS = Options(vertical="healthcare", plan="pro", owner_email="")
+OPTIONS = Options(vertical="healthcare", plan="pro")
 
 
 def test_a_tenant_has_one_base_also_when_made_twice_and_no_collection_before_its_first_document(acme):
