@@ -3,6 +3,7 @@
 from django import forms
 
 from branding.models import Branding
+from branding.publishing import EDITABLE
 
 
 class BrandForm(forms.ModelForm):
@@ -12,7 +13,7 @@ class BrandForm(forms.ModelForm):
 
     class Meta:
         model = Branding
-        fields = ["name", "colour", "wallpaper", "radius", "font", "powered_by_visible"]
+        fields = EDITABLE
         labels = {"name": "Name shown to customers"}
         widgets = {
             "name": forms.TextInput({"class": "input", "autocomplete": "organization"}),

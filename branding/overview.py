@@ -48,7 +48,7 @@ def numbers() -> dict[str, int]:
     real = Conversation.objects.exclude(channel="test")
     return {
         "ready": Document.objects.filter(state=Document.State.READY).count(),
-        "working": Document.objects.exclude(state__in=[Document.State.READY, Document.State.FAILED]).count(),
+        "working": Document.objects.unfinished().count(),
         "failed": Document.objects.filter(state=Document.State.FAILED).count(),
         "today": real.filter(created_at__gte=midnight).count(),
         "waiting": real.filter(state=Conversation.State.WAITING).count(),
