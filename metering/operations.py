@@ -12,13 +12,13 @@ from redis import RedisError
 from metering import clock
 from metering.counting import TOKENS
 from metering.models import LedgerLine, Subscription, UsageRecord
+from metering.usage import NEARLY_PERCENT
 from platform_site.tasks import HEARTBEAT_KEY
 from tenants import store
 from tenants.models import Tenant
 
 LAST_USE_WITHIN = timedelta(days=92)  # older use is not looked for: each month is a partition to ask
 CHART_DAYS = 14
-NEARLY_PERCENT = 80
 STUCK_AFTER = timedelta(minutes=10)
 SHOWN = 10
 
@@ -98,7 +98,7 @@ def with_usage(tenants: QuerySet) -> QuerySet:
 
 
 def month_by_model(tenant: Tenant) -> list[dict]:
-    """One tenant's month: ``model``, ``uses``, ``tokens``, ``cost``; most tokens first."""
+    """One tenant's month: ``model``, ``uses``, ``tokens``, ``spent``; most tokens first."""
     uses = UsageRecord.objects.filter(tenant=tenant, occurred_at__gte=clock.month().start)
     totals = uses.values("model").annotate(uses=Count("event_id"), tokens=Sum(TOKENS), spent=Sum("cost"))
     return list(totals.order_by("-tokens"))
