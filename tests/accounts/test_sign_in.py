@@ -1,7 +1,6 @@
 """Signing in, and getting a new password (B2, B3)."""
 
 import re
-import time
 from urllib.parse import urlsplit
 
 import pytest
@@ -154,8 +153,7 @@ def test_a_reset_link_dies_after_an_hour(world, monkeypatch):
         person = User.objects.get(pk=world.acme.people["privacy"].pk)
         token = ResetToken().make_token(person)
         assert ResetToken().check_token(person, token)
-        monkeypatch.setattr(settings, "PASSWORD_RESET_TIMEOUT", 0)
-        time.sleep(1.1)
+        monkeypatch.setattr(settings, "PASSWORD_RESET_TIMEOUT", -1)  # now every token is too old
         assert not ResetToken().check_token(person, token)
     monkeypatch.undo()
     assert settings.PASSWORD_RESET_TIMEOUT == 3600

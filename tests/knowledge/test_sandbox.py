@@ -3,6 +3,7 @@
 import os
 import time
 
+import billiard
 import pytest
 
 from knowledge import parsing
@@ -109,7 +110,6 @@ def test_a_reader_that_says_something_odd_is_not_believed(escape, said):
 
 
 def test_it_works_in_a_worker_process_that_may_have_no_children_of_its_own(tmp_path):
-    billiard = pytest.importorskip("billiard")
     (tmp_path / "upload").write_bytes(files.pdf([("h1", "Patient handbook"), ("p", files.LOREM)]))
     here, there = billiard.Pipe()
     worker = billiard.Process(target=_read_in_worker, args=(tmp_path / "upload", there), daemon=True)
