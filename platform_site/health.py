@@ -16,8 +16,6 @@ from platform_site.errors import PlatformError
 from platform_site.tasks import HEARTBEAT_KEY
 from tenants import store
 
-SECONDS_ALLOWED = 3
-
 
 @require_safe
 def live(request: HttpRequest) -> HttpResponse:

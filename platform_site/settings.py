@@ -164,8 +164,6 @@ SECURE_HSTS_INCLUDE_SUBDOMAINS = False  # a tenant's custom domain speaks for it
 SECURE_SSL_REDIRECT = False  # the proxy in front does it
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if SECURE and env.trusted_proxies else None
 SECURE_REFERRER_POLICY = "same-origin"
-X_FRAME_OPTIONS = "DENY"
-TRUSTED_PROXIES = env.trusted_proxies
 SILENCED_SYSTEM_CHECKS = [
     "auth.W004",  # e-mail addresses are unique without case, by a constraint
     "security.W005",  # HSTS is not for a tenant's other subdomains
