@@ -34,6 +34,8 @@ NOT_DURABLE = {"fsync": "off", "full_page_writes": "off"}
 
 
 class Postgres(Service):
+    """One cluster in the folder, its superuser reached over loopback by password only."""
+
     name = "postgres"
     title = "PostgreSQL"
     # fast shutdown, then immediate (recovers at the next start)

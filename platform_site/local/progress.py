@@ -44,5 +44,7 @@ class Steps:
 
 
 class Step:
+    """The line that a step will print when it ends well."""
+
     def __init__(self, text: str):
         self.text = text

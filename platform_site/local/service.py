@@ -89,4 +89,5 @@ class Service:
 
 
 def as_root() -> bool:
+    """Whether we are root, as whom PostgreSQL refuses to run."""
     return os.geteuid() == 0

@@ -61,6 +61,8 @@ class _Record:
 
 
 class Supervisor:
+    """Starts services in order, starts again what ends, and stops all in reverse."""
+
     def __init__(self, folder: Path):
         self.folder = folder
         self.services: list[Service] = []  # in the order in which they started

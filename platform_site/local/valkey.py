@@ -22,6 +22,8 @@ maxmemory-policy noeviction
 
 
 class Valkey(Service):
+    """One server in the folder, with a password."""
+
     name = "valkey"
     title = "Valkey"
 

@@ -8,6 +8,8 @@ from platform_site.local.service import Service
 
 
 class VectorService(Service):
+    """One vector service over the folder, with a key."""
+
     name = "vectors"
     title = "Vector service"
     stop_signals = ((signal.SIGTERM, 15),)  # it writes what is in memory
