@@ -65,6 +65,10 @@ def _run(folder: Path, mode: str, rest: list[str]) -> int:
         kill_leftovers(folder)
 
 
+# As bin/up runs it: style sheets and scripts as they are written. The demo model need not pause between words.
+OF_TESTS = {"DEBUG": "true", "OFFLINE_TOKEN_SECONDS": "0.001"}
+
+
 def _selection(mode: str, rest: list[str]) -> list[str]:
     """What pytest looks at. Benchmarks (tests/load) run only when named."""
     if mode == "faults":
@@ -98,7 +102,7 @@ def _environment(folder: Path) -> dict[str, str]:
     marked = marked_environment(folder)
     ours = {name.strip() for name in _documented_variables()}
     return {name: value for name, value in marked.items() if name not in ours or name == "DATA_DIR"} | (
-        environment.new_secrets()
+        environment.new_secrets() | OF_TESTS
     )
 
 
