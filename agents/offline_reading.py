@@ -37,6 +37,8 @@ _stem = Stemmer.Stemmer("english").stemWord
 
 @dataclass(frozen=True)
 class Passage:
+    """One passage of the prompt, by the number it is cited with."""
+
     number: int
     header: str
     text: str

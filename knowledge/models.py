@@ -27,6 +27,8 @@ REMOVING = "removing"  # error code of a document whose removal has begun
 
 
 class DocumentQuerySet(models.QuerySet):
+    """Which documents are where on their way."""
+
     def unfinished(self):
         """Neither ready nor failed: somebody has still to do something."""
         return self.exclude(state__in=[Document.State.READY, Document.State.FAILED])

@@ -25,7 +25,7 @@ Answer = TypeVar("Answer")
 
 
 class Connection:
-    """A client, and what is known of the collections for a moment (see `collection.facts`)."""
+    """A client, and what is known of the collections for a moment (see `collection.facts_of`)."""
 
     def __init__(self, client: QdrantClient):
         self.client = client

@@ -81,7 +81,7 @@ def _searches(vectors: dict, kbs: models.Filter, limit: int) -> list[dict]:
     prefetch = [scoring | only_kbs | {"limit": candidates} for scoring in scorings]
     return [
         scoring | {"prefetch": prefetch, "limit": 2 * candidates, "with_payload": scoring["using"] != "sparse"}
-        for scoring in scorings  # the text once is enough
+        for scoring in scorings  # the payload once is enough
     ]
 
 

@@ -25,7 +25,7 @@ class Point:
     revision  of the document; a higher one replaces the lower
     dense     of the configured embedding model, or None
     sparse    of `sparse.document_vector`
-    payload   JSON-ready: title, page, heading, text, passage, updated_at; comes back with the hit
+    payload   JSON-ready, comes back with the hit; ingest gives none, for texts stay in the tenant's tables
     """
 
     id: UUID
