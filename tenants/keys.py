@@ -1,6 +1,6 @@
 """Names in the stores that tenants share. They derive from the tenant's id, which never changes, never from its slug.
 
-Source: architecture, section 4. The isolation tests list every place that makes a name otherwise.
+Source: architecture, section 4.
 """
 
 from uuid import UUID
