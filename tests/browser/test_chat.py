@@ -2,6 +2,7 @@
 
 from playwright.sync_api import expect
 
+from tests.browser.conftest import PHONE
 from tests.browser.pages import ChatPage
 
 # Stands only in the clinic's handbook, a PDF.
@@ -64,7 +65,7 @@ def test_the_estate_agency_asked_the_same_knows_nothing_of_it(visit):
 
 
 def test_a_message_that_is_too_long_stays_in_the_box_and_says_so(visit):
-    chat = ChatPage(visit("sunrise", "/chat/"))
+    chat = ChatPage(visit("sunrise", "/chat/", size=PHONE))
     long = "x" * 8_001
 
     chat.box.fill(long)
@@ -72,6 +73,7 @@ def test_a_message_that_is_too_long_stays_in_the_box_and_says_so(visit):
 
     expect(chat.page.get_by_text("Your message has 8,001 characters, at most 8,000 can be sent.")).to_be_visible()
     assert chat.box.input_value() == long
+    assert chat.page.evaluate("document.documentElement.scrollWidth") <= PHONE[0], "one long word widens the page"
     expect(chat.page.get_by_role("button", name="Send")).to_be_disabled()
     expect(chat.questions).to_have_count(0)
 
