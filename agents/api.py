@@ -38,6 +38,12 @@ class MessageSerializer(serializers.Serializer):
     text = serializers.CharField(max_length=100_000, trim_whitespace=False)
 
 
+class BeforeSerializer(serializers.Serializer):
+    """Which messages are wanted."""
+
+    before = serializers.IntegerField(required=False, min_value=1, help_text="Only older ones than this `seq`")
+
+
 class EventStreamRenderer(renderers.BaseRenderer):
     """Lets a caller ask for text/event-stream; the stream itself is written by the view."""
 
@@ -90,11 +96,12 @@ class MessagesView(ApiView):
             return StreamingHttpResponse(_events(tenant, opened), content_type="text/event-stream")
         return Response(async_to_sync(_finished)(tenant, opened))
 
-    @extend_schema(operation_id="listMessages", responses={200: OpenApiTypes.OBJECT})
+    @extend_schema(operation_id="listMessages", parameters=[BeforeSerializer], responses={200: OpenApiTypes.OBJECT})
     def get(self, request, conversation):
         row = reading.of_channel(conversation, "api")
-        before = request.query_params.get("before", "")
-        messages, more = reading.newest(row.pk, before=int(before) if before.isdigit() else None)
+        asked = BeforeSerializer(data=request.query_params)
+        asked.is_valid(raise_exception=True)
+        messages, more = reading.newest(row.pk, **asked.validated_data)
         return Response({"messages": [message.model_dump(mode="json") for message in messages], "more": more})
 
 

@@ -11,7 +11,7 @@ from agents import publishing, tools
 from agents.forms import AgentForm
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
 from platform_site.errors import Conflict, NotFound, PlatformError, Refused
-from platform_site.portal import staff_page
+from platform_site.portal import staff_page, typed
 
 LABELS = {
     "name": "Name",
@@ -62,7 +62,8 @@ def _save(request, row: AgentConfig):
     try:
         draft = publishing.save_draft(row, by=request.user.email, expected_updated_at=values.pop("based_on"), **values)
         if publishing_too:
-            version = publishing.publish(draft, by=request.user.email, note=request.POST.get("note", ""))
+            note = typed(request.POST, "note", most=200)
+            version = publishing.publish(draft, by=request.user.email, note=note)
             messages.success(request, f"Version {version.number} is live. New messages are answered by it.")
         else:
             messages.success(request, "Draft saved. Customers see it when you publish.")

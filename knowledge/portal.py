@@ -11,7 +11,7 @@ from django.views.decorators.http import require_GET, require_http_methods, requ
 from knowledge import bases, documents, embedder, retrieval
 from knowledge.errors import VectorStoreDown
 from knowledge.models import Document
-from platform_site.portal import staff_page
+from platform_site.portal import staff_page, typed
 
 MOST_POLLED = 100  # rows that one page follows
 MOST_FILES = 50  # in one form without script; the script sends one at a time
@@ -23,7 +23,7 @@ def document_list(request: HttpRequest) -> HttpResponse:
     """The tenant's documents, the form that adds some, and the panel that tries a question."""
     if request.method == "POST":
         return _upload(request)
-    search, question = request.GET.get("search", "").strip()[:100], request.GET.get("question", "")
+    search, question = typed(request.GET, "search", most=100), request.GET.get("question", "")
     before = _ids([request.GET.get("before", "")])
     found = documents.newest(documents.PAGE_SIZE + 1, search=search, before=before[0] if before else None)
     page = {

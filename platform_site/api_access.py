@@ -63,6 +63,8 @@ def exception_handler(error: Exception, context: dict) -> Response | None:
         return _answer(404, {"code": "not_found", "text": "This does not exist."})
     if isinstance(error, exceptions.ValidationError):
         return _answer(400, {"code": "bad_input", "text": "Some fields are not valid.", "fields": error.detail})
+    if isinstance(error, RecursionError):
+        return _answer(400, {"code": "bad_input", "text": "This JSON is nested too deeply."})
     if isinstance(error, exceptions.APIException):
         detail = {"code": error.get_codes(), "text": str(error.detail)}
         return _answer(error.status_code, detail, getattr(error, "auth_header", None), getattr(error, "wait", None))

@@ -1,17 +1,20 @@
 """The shared half of the portal's door: who is calling, may they, and what an error looks like."""
 
+import re
 from collections.abc import Callable
 from functools import wraps
 from urllib.parse import urlsplit
 
 from django.contrib import messages
 from django.contrib.auth.views import redirect_to_login
-from django.http import Http404
+from django.http import Http404, QueryDict
 from django.shortcuts import redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from platform_site.errors import NotFound, PlatformError
+
+CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def staff_page(*, permission: str) -> Callable:
@@ -38,6 +41,11 @@ def staff_page(*, permission: str) -> Callable:
         return answer
 
     return decorate
+
+
+def typed(given: QueryDict, name: str, *, most: int) -> str:
+    """A short text that somebody typed: no control characters (a database takes no NUL), at most so long."""
+    return CONTROLS.sub(" ", given.get(name, "")).strip()[:most]
 
 
 def _shown(request, error: PlatformError):

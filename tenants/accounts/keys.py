@@ -5,6 +5,7 @@ A key reads ``atr_<tenant id>_<prefix>_<secret>``: it carries its tenant, and mu
 
 import hashlib
 import hmac
+import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -22,6 +23,7 @@ SCOPES = {
     "branding:read": "read the brand",
     "usage:read": "read usage",
 }
+KEY = re.compile(r"atr_(?P<tenant>[0-9]+)_(?P<prefix>[0-9a-f]+)_(?P<secret>[\w-]+)", re.ASCII)
 LAST_USED_EVERY = timedelta(minutes=1)
 
 
@@ -56,12 +58,12 @@ def create(*, name: str, scopes: list[str], by: str, expires_at: datetime | None
 
 def check(key: str) -> Caller:
     """Whose key this is. Raises BadKey unless it is alive and of the current tenant."""
-    parts = key.split("_", 3)
-    if len(parts) != 4 or parts[0] != "atr" or parts[1] != str(current().id):
+    parts = KEY.fullmatch(key)
+    if parts is None or parts["tenant"] != str(current().id):
         raise BadKey
-    row = ApiKey.objects.filter(prefix=parts[2], revoked_at=None).first()
+    row = ApiKey.objects.filter(prefix=parts["prefix"], revoked_at=None).first()
     now = timezone.now()
-    if row is None or not hmac.compare_digest(row.secret_hash, _hashed(parts[3])):
+    if row is None or not hmac.compare_digest(row.secret_hash, _hashed(parts["secret"])):
         raise BadKey
     if row.expires_at and row.expires_at <= now:
         raise BadKey

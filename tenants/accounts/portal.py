@@ -11,7 +11,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST
 
 from platform_site.errors import BadInput, NotFound, PlatformError
-from platform_site.portal import staff_page
+from platform_site.portal import staff_page, typed
 from tenants.accounts import invitations, keys, roles
 from tenants.accounts import team as team_rules
 from tenants.accounts.models import ApiKey, Invitation, User
@@ -33,7 +33,7 @@ def invitation(request, secret):
         found = invitations.find(secret)
     except NotFound:
         raise Http404 from None
-    page = {"invitation": found, "name": request.POST.get("name", "")[:100]}
+    page = {"invitation": found, "name": typed(request.POST, "name", most=100)}
     if request.method == "POST":
         try:
             user = invitations.accept(secret, name=page["name"], password=request.POST.get("password", ""))
@@ -110,7 +110,7 @@ def keys_page(request):
     page = {"scopes": keys.SCOPES, "keys": ApiKey.objects.order_by("revoked_at", "-created_at")[:100]}
     status = 200
     if request.method == "POST":
-        name, scopes = request.POST.get("name", "").strip()[:80], request.POST.getlist("scopes")
+        name, scopes = typed(request.POST, "name", most=80), request.POST.getlist("scopes")
         page |= {"name": name, "chosen": scopes}
         try:
             row, secret = keys.create(name=name or "Unnamed key", scopes=scopes, by=request.user.email)
