@@ -151,6 +151,35 @@ class Answer:
         return Usage(given or estimated_input, tokens_in(output_bytes), 0, "estimated")
 
 
+class EndMarks:
+    """What a provider itself said about the end.
+
+    litellm cannot be asked: for an answer that was cut off it reports "stop" and makes up the usage.
+
+    opaque  the provider's chunks are of a kind we cannot read, so we must believe litellm after all
+    """
+
+    def __init__(self):
+        self.finished = self.opaque = False
+        self.usage: dict | None = None
+
+    def watched(self, chunks):
+        """The same chunks; the marks are set as they pass."""
+        self.opaque = not hasattr(chunks, "__aiter__")
+        return chunks if self.opaque else self._watch(chunks)
+
+    async def _watch(self, chunks):
+        async for chunk in chunks:
+            part = chunk if isinstance(chunk, dict) else chunk.model_dump() if hasattr(chunk, "choices") else None
+            if part is None:
+                self.opaque = True
+            else:
+                ends = [choice.get("finish_reason") for choice in part.get("choices") or ()]
+                self.finished |= any(ends) or bool(part.get("is_finished"))
+                self.usage = part.get("usage") or self.usage
+            yield chunk
+
+
 def _whole(call: dict[str, str], index: int) -> ToolCall:
     """The call, if it is whole. Raises ValueError."""
     arguments = json.loads(call["arguments"] or "{}")

@@ -22,7 +22,7 @@ from uuid import uuid4
 from django.conf import settings
 
 from agents import offline
-from agents.answer import Answer, EventSplitter, Finish, ToolCall, Usage, tokens_in
+from agents.answer import Answer, EndMarks, EventSplitter, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
 
@@ -246,7 +246,7 @@ async def _read_body(raw, answer: Answer) -> AsyncIterator[str]:
 
 async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:
     """The new text of each chunk that litellm makes of a provider's answer."""
-    marks = _EndMarks()
+    marks = EndMarks()
     if response.completion_stream is None:
         await response.fetch_stream()
     response.completion_stream = marks.watched(response.completion_stream)
@@ -255,35 +255,6 @@ async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:
     answer.ended = marks.finished or marks.opaque
     if not marks.opaque:
         answer.reported = marks.usage and (answer.reported or marks.usage)
-
-
-class _EndMarks:
-    """What a provider itself said about the end.
-
-    litellm cannot be asked: for an answer that was cut off it reports "stop" and makes up the usage.
-
-    opaque  the provider's chunks are of a kind we cannot read, so we must believe litellm after all
-    """
-
-    def __init__(self):
-        self.finished = self.opaque = False
-        self.usage: dict | None = None
-
-    def watched(self, chunks):
-        """The same chunks; the marks are set as they pass."""
-        self.opaque = not hasattr(chunks, "__aiter__")
-        return chunks if self.opaque else self._watch(chunks)
-
-    async def _watch(self, chunks):
-        async for chunk in chunks:
-            part = chunk if isinstance(chunk, dict) else chunk.model_dump() if hasattr(chunk, "choices") else None
-            if part is None:
-                self.opaque = True
-            else:
-                ends = [choice.get("finish_reason") for choice in part.get("choices") or ()]
-                self.finished |= any(ends) or bool(part.get("is_finished"))
-                self.usage = part.get("usage") or self.usage
-            yield chunk
 
 
 async def _next(texts: AsyncIterator[str], deadlines: _Deadlines, request: Request):
