@@ -56,16 +56,22 @@ class Message(_Frame):
 
 
 class Stop(_Frame):
+    """End this answer; what was said so far is kept."""
+
     type: Literal["stop"]
     turn: UUID
 
 
 class Typing(_Frame):
+    """The end user is writing, or no longer."""
+
     type: Literal["typing"]
     on: bool
 
 
 class Read(_Frame):
+    """The end user has seen everything up to ``seq``."""
+
     type: Literal["read"]
     seq: int = Field(ge=0)
 
@@ -79,6 +85,8 @@ class Feedback(_Frame):
 
 
 class RequestHuman(_Frame):
+    """The end user wants to talk to a person."""
+
     type: Literal["request_human"]
 
 
@@ -139,6 +147,8 @@ class StoredMessage(_Event):
 
 
 class AgentFacts(_Event):
+    """Who answers here, and what the page must say of it."""
+
     name: str
     demo: bool  # answered by the offline demo model: the page must say so
     keyword_search: bool = False  # no embedding provider: knowledge is searched by words only
@@ -167,6 +177,8 @@ class Accepted(_Event):
 
 
 class TurnStarted(_Event):
+    """An answer begins, or is begun again under a larger ``attempt``."""
+
     type: Literal["turn.started"] = "turn.started"
     seq: int
     turn: UUID
@@ -174,6 +186,8 @@ class TurnStarted(_Event):
 
 
 class Delta(_Event):
+    """More of the answer's text."""
+
     type: Literal["delta"] = "delta"
     turn: UUID
     attempt: int
@@ -182,6 +196,8 @@ class Delta(_Event):
 
 
 class ToolStarted(_Event):
+    """The agent does something besides talking."""
+
     type: Literal["tool.started"] = "tool.started"
     turn: UUID
     attempt: int
@@ -191,6 +207,8 @@ class ToolStarted(_Event):
 
 
 class ToolFinished(_Event):
+    """It has done so, or could not."""
+
     type: Literal["tool.finished"] = "tool.finished"
     turn: UUID
     attempt: int
@@ -200,6 +218,8 @@ class ToolFinished(_Event):
 
 
 class Citations(_Event):
+    """The passages that the answer's numbers, such as [1], stand for."""
+
     type: Literal["citations"] = "citations"
     turn: UUID
     attempt: int
@@ -227,12 +247,16 @@ class MessageEvent(_Event):
 
 
 class StateEvent(_Event):
+    """Who has the conversation from now on."""
+
     type: Literal["state"] = "state"
     seq: int
     state: State
 
 
 class TypingEvent(_Event):
+    """Somebody on the other side is writing, or no longer."""
+
     type: Literal["typing"] = "typing"
     on: bool
     author: str = ""
@@ -256,6 +280,8 @@ class HistoryEvent(_Event):
 
 
 class Error(_Event):
+    """Something was not done."""
+
     type: Literal["error"] = "error"
     code: str
     text: str
