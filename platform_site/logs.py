@@ -1,12 +1,15 @@
 """JSON log records that say for whom they are. Message texts never go into a log."""
 
 import logging
+import re
 from contextvars import ContextVar
 
 from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 
 from tenants.context import current_or_none, is_platform
 
+# Django and our own context name the path of what went wrong; until it is used, such a path is a way in
+SECRET_OF_A_LINK = re.compile(r"(/invitation/|/password/reset/key/)[^/\s'\"]+")
 request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
@@ -32,7 +35,10 @@ class JsonFormatter(BaseFormatter):
         )
 
     def process_log_record(self, log_data):
-        """Without what libraries hang onto each record for themselves."""
-        for name in ("color_message", "litellm_redacted"):
+        """Without what libraries hang onto each record for themselves, and without the secrets of mailed links."""
+        for name in ("color_message", "litellm_redacted", "request"):
             log_data.pop(name, None)
+        for name, value in log_data.items():
+            if isinstance(value, str):
+                log_data[name] = SECRET_OF_A_LINK.sub(r"\1…", value)
         return super().process_log_record(log_data)
