@@ -4,6 +4,7 @@ import asyncio
 import logging
 from uuid import UUID
 
+from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from redis.exceptions import RedisError
@@ -36,6 +37,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.group = ""
         await self.accept()
         self.silence = asyncio.get_running_loop().call_later(settings.HELLO_SECONDS, self._close_silent)
+
+    async def dispatch(self, message):
+        """Channels' own waits for a thread here, to close what verbs without `run_for` left open; there are none."""
+        await getattr(self, get_handler_name(message))(message)
 
     def _close_silent(self):
         self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
@@ -154,9 +159,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             seq=opened.seq, id=opened.client_id, message=opened.message, created_at=opened.created_at,
             turn=opened.turn if opened.state == "agent" else None,
         )  # fmt: skip
-        await self._answer(accepted)
-        if opened.state == "agent":
-            self._follow(wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0))
+        if opened.state == "agent" and opened.turn not in self.pumps:
+            cursor = wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0)
+            await self._answer(accepted, self._started(cursor))
+            self._follow(cursor, is_announced=True)
+        else:
+            await self._answer(accepted)
         await self._begin()
         await self._tell_others(opened.turn, opened.attempt)
 
@@ -188,14 +196,18 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     # --- answers
 
-    def _follow(self, cursor: wire.Cursor):
-        if cursor.turn not in self.pumps:
-            self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor))
+    def _started(self, cursor: wire.Cursor) -> wire.TurnStarted:
+        return wire.TurnStarted(seq=self.seq, turn=cursor.turn, attempt=cursor.attempt)
 
-    async def _pump(self, cursor: wire.Cursor):
+    def _follow(self, cursor: wire.Cursor, *, is_announced: bool = False):
+        if cursor.turn not in self.pumps:
+            self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor, is_announced))
+
+    async def _pump(self, cursor: wire.Cursor, is_announced: bool):
         """Send what happens in one turn, as one frame each time there is something."""
         try:
-            await self._answer(wire.TurnStarted(seq=self.seq, turn=cursor.turn, attempt=cursor.attempt))
+            if not is_announced:
+                await self._answer(self._started(cursor))
             async for events in turns.follow(self.tenant, self.conversation, cursor):
                 self.seq = max([self.seq, *(getattr(event, "seq", 0) for event in events)])
                 await self._answer(*events)
