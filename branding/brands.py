@@ -21,13 +21,12 @@ class Brand:
     theme: theming.Theme
     stylesheet_url: str = ""
     icon_url: str = "data:,"
-    logo_url: str | None = None
     powered_by: bool = False
     revision: int = 0
 
     @property
     def initial(self) -> str:
-        """The letter of the mark where there is no logo."""
+        """The letter of the mark."""
         return self.name[:1].upper()
 
 
