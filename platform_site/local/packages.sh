@@ -1,4 +1,4 @@
-# Sourced by bin/up and bin/test: makes .venv and keeps its packages as the requirements files say.
+# Sourced by bin/up, bin/test and bin/lock: makes .venv and keeps its packages as the requirements files say.
 
 fail() { echo "bin/$(basename "$0"): $*" >&2; exit 1; }
 
