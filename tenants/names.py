@@ -1,6 +1,7 @@
 """What a tenant may be called: one place for the rules on names, slugs and hosts."""
 
 import re
+from zoneinfo import available_timezones
 
 from django.conf import settings
 from django.utils.text import slugify
@@ -33,7 +34,7 @@ def checked_slug(slug: str) -> str:
             f"“{slug}” cannot be used in an address: use 3 to 40 lower-case letters, digits and hyphens, "
             "starting with a letter."
         )
-    if slug in RESERVED or slug.startswith(("pg-", "xn--")):
+    if slug in RESERVED or slug.startswith(("pg-", "xn--")) or host_for(slug) == settings.PLATFORM_HOST:
         raise BadName(f"“{slug}” is reserved. Choose another with --slug.")
     return slug
 
@@ -42,6 +43,13 @@ def slug_for(name: str) -> str:
     """A slug made from a name. Raises BadName when the name holds no usable letters."""
     slug = slugify(name)[:40].strip("-")
     return checked_slug(slug) if slug else checked_slug(name)
+
+
+def checked_time_zone(zone: str) -> str:
+    """A time zone's name as in "Europe/London". Raises BadName."""
+    if zone not in available_timezones():
+        raise BadName(f"There is no time zone “{zone}”. Write one like Europe/London.")
+    return zone
 
 
 def host_for(slug: str) -> str:

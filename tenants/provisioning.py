@@ -5,11 +5,14 @@ next run with the same name finishes it.
 """
 
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from django.conf import settings
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
+from platform_site.errors import Conflict
 from tenants import crypto, directory, names, registry, schema_template
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NameTaken, TenantUnavailable
@@ -24,11 +27,14 @@ def create(*, name: str, slug: str = "", vertical: str, plan: str, time_zone: st
     slug  its part of the host name; made from the name when empty
     by    who ordered it, for the audit trail
     Raises  BadName, NameTaken  nothing was made
+            Conflict            another run is making it
     """
     options = registry.Options(vertical=vertical, plan=plan)
-    with acting_for_platform(f"create tenant {name!r}"):
+    name, time_zone = names.checked_name(name), names.checked_time_zone(time_zone)
+    slug = names.checked_slug(slug) if slug else names.slug_for(name)
+    with acting_for_platform(f"create tenant {name!r}"), _alone(name):
         registry.check_options(options)
-        tenant = _claim(names.checked_name(name), names.checked_slug(slug) if slug else names.slug_for(name), vertical)
+        tenant = _claim(name, slug, vertical)
         _make_schema(tenant)
         _add_host(tenant)
         Tenant.objects.filter(pk=tenant.pk).update(timezone=time_zone)
@@ -43,11 +49,28 @@ def create(*, name: str, slug: str = "", vertical: str, plan: str, time_zone: st
     return tenant
 
 
+@contextmanager
+def _alone(name: str) -> Iterator[None]:
+    """One run at a time for one name: what a second one finds unfinished may be at work. Ends with the connection."""
+    connection = connections["provision"]
+    with connection.cursor() as cursor:
+        cursor.execute("select pg_try_advisory_lock(hashtextextended(lower(%s), 0))", [name])
+        if not cursor.fetchone()[0]:
+            raise Conflict(f"Another run is making “{name}” right now.")
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute("select pg_advisory_unlock(hashtextextended(lower(%s), 0))", [name])
+
+
 def _claim(name: str, slug: str, vertical: str) -> Tenant:
     """The tenant's row, new or left over from a run that was killed."""
     unfinished = Tenant.objects.filter(name__iexact=name, state=Tenant.State.PROVISIONING).first()
     if unfinished:
         return unfinished
+    if Domain.objects.filter(domain=names.host_for(slug)).exclude(tenant__slug=slug).exists():
+        raise NameTaken(f"The address “{names.host_for(slug)}” leads to another tenant. Choose another with --slug.")
     database = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPEN).order_by("pk").first()
     if database is None:
         raise TenantUnavailable("No shared database takes new tenants. Open one first.")

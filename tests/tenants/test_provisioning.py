@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -14,11 +15,11 @@ from django.test import Client
 from agents import publishing
 from branding.models import Branding
 from metering import plans
-from platform_site.errors import BadInput
+from platform_site.errors import BadInput, Conflict
 from tenants import names, provisioning
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import BadName, NameTaken
-from tenants.models import Tenant
+from tenants.models import Domain, Tenant
 from tests.conftest import host_of
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -81,6 +82,43 @@ def test_a21_a_bad_name_is_refused(name):
         provisioning.create(name=name, vertical="healthcare", plan="pro", by="a test")
 
 
+def test_a21_the_operators_host_and_a_host_of_another_tenant_are_no_addresses(acme, settings):
+    taken, operators = f"s{uuid4().hex[:8]}", f"s{uuid4().hex[:8]}"
+    settings.PLATFORM_HOST = names.host_for(operators)
+    with acting_for_platform("a test"):
+        Domain.objects.create(domain=names.host_for(taken), tenant_id=acme.id, is_primary=False)
+    for slug, error in ((taken, NameTaken), (operators, BadName)):
+        with pytest.raises(error):
+            provisioning.create(name=slug, slug=slug, vertical="healthcare", plan="pro", by="a test")
+        assert tenants_named(slug) == 0
+
+
+@pytest.mark.parametrize("zone", ["Mars/Olympus", "../../etc/passwd", "", "Europe/London\x00"])
+def test_a_time_zone_that_does_not_exist_is_refused(zone):
+    name = f"Name {uuid4().hex[:8]}"
+    with pytest.raises(BadName):
+        provisioning.create(name=name, vertical="healthcare", plan="pro", time_zone=zone, by="a test")
+    assert tenants_named(name) == 0
+
+
+def test_r15_of_runs_for_one_name_at_once_one_makes_the_tenant():
+    name = f"race-{uuid4().hex[:8]}"
+
+    def make(_) -> str:
+        try:
+            return provisioning.create(name=name, vertical="healthcare", plan="pro", by="a test").state
+        except Conflict as error:
+            return error.code
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(4) as pool:
+        made = sorted(pool.map(make, range(4)))
+    assert made[0] == "active"
+    assert set(made[1:]) <= {"conflict", "name_taken"}
+    assert Client(headers={"host": names.host_for(name)}).get("/chat/").status_code == 200
+
+
 @pytest.mark.parametrize("order", [{"plan": "gold"}, {"vertical": "piracy"}])
 def test_an_order_that_no_app_can_fill_makes_nothing(order):
     name = f"Name {uuid4().hex}"
@@ -129,3 +167,18 @@ def test_the_command_prints_addresses_and_an_invitation_that_works():
     assert Client(headers={"host": host}).get(path).status_code == 200
     again = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
     assert again.returncode == 1 and "exists already" in again.stderr
+
+
+def test_without_a_mail_server_the_command_still_gives_the_invitation():
+    name = f"Harbour {uuid4().hex[:8]}"
+    order = [sys.executable, "manage.py", "create_tenant", name, "--vertical", "healthcare", "--plan", "pro"]
+    environment = os.environ | {"EMAIL_URL": "smtp://127.0.0.1:9"}
+    wrong = subprocess.run(
+        [*order, "--owner-email", "nobody"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert wrong.returncode == 1 and "not an e-mail address" in wrong.stderr
+    done = run(order, capture_output=True)
+    assert done.returncode == 0 and "did not take it" in done.stdout
+    host = names.host_for(names.slug_for(name))
+    path = done.stdout.split("Invitation  ")[1].split()[0].split(host, 1)[1].lstrip(":0123456789")
+    assert Client(headers={"host": host}).get(path).status_code == 200
