@@ -12,9 +12,13 @@ OWNER = "owner"
 
 
 def invite(*, email: str, role: str, by: User) -> str:
-    """Invite somebody; return the link. Only owners make owners. Raises Refused, BadInput."""
+    """Invite somebody; return the link. Only owners make owners. Raises Refused, BadInput, NotMailed."""
     _may_give(by, role)
-    link = invitations.invite(email=email, role=role, by=by.email)
+    try:
+        link = invitations.invite(email=email, role=role, by=by.email)
+    except invitations.NotMailed:  # it stands all the same
+        _record(by, "team.invited", email=email, role=role)
+        raise
     _record(by, "team.invited", email=email, role=role)
     return link
 
@@ -39,6 +43,8 @@ def change_role(user_id: UUID, role: str, *, by: User) -> User:
             _another_owner_than(person)
         person.role = role
         person.save(update_fields=["role"])
+        if role != OWNER:
+            _withdraw_all_of(person, role=OWNER)
     _record(by, "team.role_changed", person=person.email, role=role)
     return person
 
@@ -51,6 +57,8 @@ def switch(user_id: UUID, *, on: bool, by: User) -> User:
             _another_owner_than(person)
         person.is_active = on
         person.save(update_fields=["is_active"])
+        if not on:
+            _withdraw_all_of(person)
     _record(by, "team.switched_on" if on else "team.switched_off", person=person.email)
     return person
 
@@ -74,6 +82,11 @@ def _may_give(by: User, role: str) -> None:
         raise BadInput("Choose a role.")
     if role == OWNER and by.role != OWNER:
         raise Refused("Only owners can make somebody an owner.")
+
+
+def _withdraw_all_of(person: User, **which) -> None:
+    """A link that somebody keeps for later must not outlive their right to give it."""
+    Invitation.objects.filter(invited_by=person.email, accepted_at=None, **which).delete()
 
 
 def _another_owner_than(person: User) -> None:

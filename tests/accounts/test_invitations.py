@@ -94,3 +94,32 @@ def test_the_letter_names_the_tenant_and_not_the_platform(world, letters):
     invited(world.acme, "hal@acme.example")
     whole = letters()[0].message().as_string()
     assert world.acme.tenant.name in whole and "atrium" not in whole.lower()
+
+
+def test_of_two_links_for_one_address_one_makes_the_account(world, letters):
+    paths = [invited(world.acme, "eva@acme.example"), invited(world.acme, "eve@acme.example")]
+    with acting_for(world.acme.tenant):
+        Invitation.objects.filter(email="eve@acme.example").update(email="eva@acme.example")  # as two at once would
+    assert join(world.acme.browser(), paths[0]).status_code == 302
+    second = join(world.acme.browser(), paths[1])
+    assert second.status_code == 409 and "Sign in" in second.content.decode()
+
+
+def test_b11_a_link_kept_for_later_dies_with_its_giver_s_right(world, letters):
+    with acting_for(world.acme.tenant):
+        giver = User.objects.create_user("fay@acme.example", PASSWORD, role="owner")
+        links = {role: team.invite(email=f"{role}2@acme.example", role=role, by=giver) for role in ("owner", "analyst")}
+        paths = {role: urlsplit(link).path for role, link in links.items()}
+        team.change_role(giver.pk, "admin", by=world.acme.people["owner"])
+        assert world.acme.browser().get(paths["owner"]).status_code == 404
+        assert world.acme.browser().get(paths["analyst"]).status_code == 200
+        team.switch(giver.pk, on=False, by=world.acme.people["owner"])
+        assert world.acme.browser().get(paths["analyst"]).status_code == 404
+
+
+def test_a_letter_that_the_mail_server_refuses_is_told_and_the_page_stands(world, settings):
+    settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 9
+    sent = {"action": "invite", "email": "gus@acme.example", "role": "analyst"}
+    response = world.acme.browser("owner").post("/team/", sent)
+    assert response.status_code == 400
+    assert "could not be sent" in response.content.decode()
