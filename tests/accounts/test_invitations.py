@@ -97,9 +97,9 @@ def test_the_letter_names_the_tenant_and_not_the_platform(world, letters):
 
 
 def test_of_two_links_for_one_address_one_makes_the_account(world, letters):
-    paths = [invited(world.acme, "eva@acme.example"), invited(world.acme, "eve@acme.example")]
+    paths = [invited(world.acme, "kim@acme.example"), invited(world.acme, "kit@acme.example")]
     with acting_for(world.acme.tenant):
-        Invitation.objects.filter(email="eve@acme.example").update(email="eva@acme.example")  # as two at once would
+        Invitation.objects.filter(email="kit@acme.example").update(email="kim@acme.example")  # as two at once would
     assert join(world.acme.browser(), paths[0]).status_code == 302
     second = join(world.acme.browser(), paths[1])
     assert second.status_code == 409 and "Sign in" in second.content.decode()
@@ -107,7 +107,7 @@ def test_of_two_links_for_one_address_one_makes_the_account(world, letters):
 
 def test_b11_a_link_kept_for_later_dies_with_its_giver_s_right(world, letters):
     with acting_for(world.acme.tenant):
-        giver = User.objects.create_user("fay@acme.example", PASSWORD, role="owner")
+        giver = User.objects.create_user("lea@acme.example", PASSWORD, role="owner")
         links = {role: team.invite(email=f"{role}2@acme.example", role=role, by=giver) for role in ("owner", "analyst")}
         paths = {role: urlsplit(link).path for role, link in links.items()}
         team.change_role(giver.pk, "admin", by=world.acme.people["owner"])
@@ -119,7 +119,7 @@ def test_b11_a_link_kept_for_later_dies_with_its_giver_s_right(world, letters):
 
 def test_a_letter_that_the_mail_server_refuses_is_told_and_the_page_stands(world, settings):
     settings.EMAIL_BACKEND, settings.EMAIL_PORT = "django.core.mail.backends.smtp.EmailBackend", 9
-    sent = {"action": "invite", "email": "gus@acme.example", "role": "analyst"}
+    sent = {"action": "invite", "email": "mia@acme.example", "role": "analyst"}
     response = world.acme.browser("owner").post("/team/", sent)
     assert response.status_code == 400
     assert "could not be sent" in response.content.decode()

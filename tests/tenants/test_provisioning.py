@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -173,11 +174,10 @@ def test_without_a_mail_server_the_command_still_gives_the_invitation():
     name = f"Harbour {uuid4().hex[:8]}"
     order = [sys.executable, "manage.py", "create_tenant", name, "--vertical", "healthcare", "--plan", "pro"]
     environment = os.environ | {"EMAIL_URL": "smtp://127.0.0.1:9"}
-    wrong = subprocess.run(
-        [*order, "--owner-email", "nobody"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    run = partial(subprocess.run, cwd=ROOT, env=environment, capture_output=True, text=True)
+    wrong = run([*order, "--owner-email", "nobody"])
     assert wrong.returncode == 1 and "not an e-mail address" in wrong.stderr
-    done = run(order, capture_output=True)
+    done = run(order)
     assert done.returncode == 0 and "did not take it" in done.stdout
     host = names.host_for(names.slug_for(name))
     path = done.stdout.split("Invitation  ")[1].split()[0].split(host, 1)[1].lstrip(":0123456789")
