@@ -15,6 +15,7 @@ from django.utils import timezone
 from platform_site.errors import BadInput, NotFound, PlatformError
 from tenants.accounts.models import ApiKey
 from tenants.context import current
+from tenants.models import AuditEvent
 
 SCOPES = {
     "conversations:write": "start conversations and send messages",
@@ -53,6 +54,9 @@ def create(*, name: str, scopes: list[str], by: str, expires_at: datetime | None
         name=name, prefix=prefix, secret_hash=_hashed(secret), scopes=sorted(scopes), created_by=by,
         expires_at=expires_at,
     )  # fmt: skip
+    AuditEvent.objects.create(
+        actor=by, action="key.created", details={"key": prefix, "name": name, "scopes": row.scopes}
+    )
     return row, f"atr_{current().id}_{prefix}_{secret}"
 
 
@@ -72,11 +76,13 @@ def check(key: str) -> Caller:
     return Caller(key_id=str(row.pk), name=row.name, scopes=frozenset(row.scopes))
 
 
-def revoke(key_id: str) -> None:
+def revoke(key_id: str, *, by: str) -> None:
     """From now on the key is refused; a revoked key stays revoked. Raises NotFound."""
-    if not ApiKey.objects.filter(pk=key_id).exists():
+    row = ApiKey.objects.filter(pk=key_id).first()
+    if row is None:
         raise NotFound
-    ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now())
+    if ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now()):
+        AuditEvent.objects.create(actor=by, action="key.revoked", details={"key": row.prefix, "name": row.name})
 
 
 def _hashed(secret: str) -> str:

@@ -124,7 +124,7 @@ def keys_page(request):
 @require_POST
 def revoke_key(request, key):
     """From now on the key is refused."""
-    keys.revoke(key)
+    keys.revoke(key, by=request.user.email)
     messages.success(request, "The key is revoked.")
     return redirect("portal:keys")
 

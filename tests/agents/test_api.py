@@ -89,7 +89,7 @@ def test_b6_a_key_needs_its_scope_lives_until_it_expires_or_is_revoked(call, acm
     with acting_for(acme):
         _, other = keys.create(name="other", scopes=["usage:read"], by="a test")
         row, revoked = keys.create(name="revoked", scopes=["conversations:write"], by="a test")
-        keys.revoke(row.pk)
+        keys.revoke(row.pk, by="a test")
     body = {"json": {"end_user": "x"}}
     assert call("POST", BASE, key=other, **body).status_code == 403
     assert call("POST", BASE, key=revoked, **body).status_code == 401
