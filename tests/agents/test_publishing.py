@@ -144,3 +144,24 @@ def test_an_agent_that_was_never_published_cannot_be_met(acme):
         agent = AgentConfig.objects.create(name="Second", instructions="x")
         with pytest.raises(publishing.NotPublished):
             publishing.live_version(agent.pk)
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        "oobabooga/http://127.0.0.1:8080", "ollama/llama3", "huggingface/https://evil.example/x", "anthropic/claude",
+        "gpt-4o", "openai/http://127.0.0.1", "openai//evil.example", "openai/", "openai/x y", "openai/x\ny", "/x",
+    ],
+)  # fmt: skip
+def test_c7_a_tenant_names_no_model_that_leads_elsewhere_than_to_the_operators_providers(acme, settings, model):
+    settings.DEFAULT_MODEL = "openai/gpt-4o-mini"
+    with acting_for(acme):
+        agent = AgentConfig.objects.get()
+        with pytest.raises(BadInput) as refused:
+            publishing.save_draft(agent, by="elin@acme.example", model=model)
+        assert "model" in refused.value.details["fields"]
+        for known in ("openai/gpt-4.1", "openai/ft:gpt-4o:acme::a1", "offline/demo", ""):
+            publishing.save_draft(agent, by="elin@acme.example", model=known)
+    with acting_for_platform("a test"):  # an operator knows what the installation has keys for
+        publishing.save_draft(agent, by="op@platform.example", model="anthropic/claude")
+    assert publish(acme, model="anthropic/claude", greeting="What was there stays").model == "anthropic/claude"
