@@ -52,6 +52,7 @@ def site(worker) -> Iterator[Site]:
     try:
         site.start()
         demo.seed(lambda line: None, wait_seconds=SEED_SECONDS)
+        site.wait()
         yield site
     finally:
         site.stop()

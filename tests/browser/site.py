@@ -34,12 +34,15 @@ class Site:
         return f"http://{name}.localhost:{self.port}{path}"
 
     def start(self) -> None:
-        """Start the process and wait until it answers."""
+        """Start the process; see wait()."""
         with (Path(os.environ["DATA_DIR"]) / f"test-web-{self.port}.log").open("a") as log:
             self._process = subprocess.Popen(
                 web_command(self.port), cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=log,
                 process_group=0,
             )  # fmt: skip
+
+    def wait(self) -> None:
+        """Until the process answers."""
         until(lambda: httpx.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200, seconds=90)
 
     def kill(self) -> None:

@@ -35,6 +35,7 @@ def test_when_the_process_dies_pages_say_so_come_back_and_each_question_is_answe
         expect(idle.questions.get_by_text("Waiting for the connection")).to_be_visible()
     finally:
         site.start()
+        site.wait()
 
     streaming.lost.get_by_role("button", name="Try now").click()
     for chat in (streaming, idle):
