@@ -7,9 +7,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 
@@ -45,30 +46,29 @@ class Answer:
         return sum(use.input_tokens + use.output_tokens for use in self.uses)
 
 
-@dataclass(frozen=True)
-class _Prepared:
-    agent: assembly.Agent
-    request: llm.Request
-    passages: list | None  # None: the knowledge cannot be searched now
+async def take_turn(
+    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, found: Awaitable[list | None] | None = None
+) -> AsyncIterator[None]:
+    """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
-
-async def take_turn(tenant: TenantRef, opened: Opened, log: Log, answer: Answer) -> AsyncIterator[None]:
-    """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``."""
+    found  what ``look_up`` finds for the question, if that has begun already
+    """
+    passages = await (found or run_for(tenant, look_up, opened.question, opened.agent_id))
     try:
-        prepared = await run_for(tenant, _prepare, opened)
+        request, answer.author = await run_for(tenant, _prepare, opened, passages or [])
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
         yield
         return
-    answer.author, answer.passages = prepared.agent.version.name, prepared.passages or []
-    if prepared.passages is None:
+    answer.passages = passages or []
+    if passages is None:
         answer.outcome, answer.text = "done", assembly.KNOWLEDGE_DOWN
         log.append(wire.Delta, text=answer.text)
         yield
         return
     try:
-        async for _ in _converse(tenant, opened, prepared.request, log, answer):
+        async for _ in _converse(tenant, opened, request, log, answer):
             yield
     except (ModelUnavailable, ModelRefused) as error:
         answer.outcome = "failed"
@@ -79,18 +79,22 @@ async def take_turn(tenant: TenantRef, opened: Opened, log: Log, answer: Answer)
         yield
 
 
-def _prepare(opened: Opened) -> _Prepared:
-    """Everything before the model, on one database thread. Raises LimitReached."""
-    version = publishing.live_version(opened.agent_id)
-    agent = assembly.agent_of(version)
+def look_up(question: str, agent_id: UUID | None = None) -> list | None:
+    """The passages that fit a question to this agent, or to the default one. None: they cannot be searched now."""
+    version = publishing.live_version(agent_id)
     try:
-        passages = retrieval.find(opened.question, bases=version.knowledge_base_ids, limit=6).passages
+        return retrieval.find(question, bases=version.knowledge_base_ids, limit=6).passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
-        passages = None
-    request = assembly.assemble(agent, opened, passages or [])
+        return None
+
+
+def _prepare(opened: Opened, passages: list) -> tuple[llm.Request, str]:
+    """The model's request, paid for in advance, and the agent's name. Raises LimitReached."""
+    agent = assembly.agent_of(publishing.live_version(opened.agent_id))
+    request = assembly.assemble(agent, opened, passages)
     limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
-    return _Prepared(agent, request, passages)
+    return request, agent.version.name
 
 
 async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer: Answer) -> AsyncIterator[None]:

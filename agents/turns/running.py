@@ -34,6 +34,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
+    found: asyncio.Task | None = None  # the search for its passages, if that has begun
     task: asyncio.Task | None = None
     stopped: bool = False
 
@@ -72,24 +73,34 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
 
 async def start(tenant: TenantRef, **question) -> Opened:
     """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two."""
+    recording.checked_text(question["text"])
     return await asyncio.shield(_start(tenant, question))
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
-    opened = await run_for(tenant, open_turn, **question)
-    if opened.new and opened.state == "agent":
-        launch(tenant, opened)
+    """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
+    opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
+    if (tenant.id, question["conversation"]) not in _lines:
+        found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
+    try:
+        opened = await opening
+        if opened.new and opened.state == "agent":
+            launch(tenant, opened, found)
+            found = None
+    finally:
+        if found:
+            found.cancel()
     return opened
 
 
-def launch(tenant: TenantRef, opened: Opened) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease."""
+def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. found: as take_turn wants it."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, found)
     _running[key] = running
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
     return running
@@ -143,7 +154,7 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.found):
             pass
 
 
