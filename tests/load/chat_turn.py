@@ -223,9 +223,8 @@ async def one_turn(chat, pid: int, question: str, notes: list[Asked] | None) -> 
 
 
 def cpu_ms(pid: int) -> float:
-    """Processor time of all threads of a process so far."""
-    threads = Path(f"/proc/{pid}/task").glob("*/schedstat")
-    return sum(int(thread.read_text().split()[0]) for thread in threads) / 1e6
+    """Processor time of a process so far, of threads that have ended, too."""
+    return time.clock_gettime(~pid << 3 | 2) * 1000  # the clock's number, as Linux makes it of a process's
 
 
 def print_counts(turns: list[Turn]) -> bool:
