@@ -28,7 +28,7 @@ def ready(request: HttpRequest) -> HttpResponse:
     """200 when Postgres, Valkey, the vector store and a worker answer; 503 while one is missing."""
     results = _checked()
     status = 200 if all(result["ok"] for result in results.values()) else 503
-    if not _may_see_details(request):
+    if not _may_see_details(request, results["postgres"]["ok"]):
         return HttpResponse("ready" if status == 200 else "not ready", status=status, content_type="text/plain")
     return JsonResponse({"ready": status == 200, "checks": results}, status=status)
 
@@ -72,13 +72,13 @@ def _worker() -> None:
         raise PlatformError("no worker has reported lately")
 
 
-def _may_see_details(request: HttpRequest) -> bool:
-    """A direct caller on this machine, or a signed-in operator."""
+def _may_see_details(request: HttpRequest, can_look_up: bool) -> bool:
+    """A direct caller on this machine, or a signed-in operator, if the database can say who that is."""
     forwarded = "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META
     if not forwarded and _is_loopback(request.META.get("REMOTE_ADDR", "")):
         return True
     user = getattr(request, "user", None)  # an unknown host has none
-    return bool(user and request.on_platform and user.is_authenticated and user.is_staff)
+    return bool(can_look_up and user and request.on_platform and user.is_authenticated and user.is_staff)
 
 
 def _is_loopback(address: str) -> bool:

@@ -85,6 +85,7 @@ ROOT_URLCONF = "platform_site.urls_nowhere"
 PLATFORM_URLCONF = "platform_site.urls_platform"
 TENANT_URLCONF = "platform_site.urls_tenant"
 NOWHERE_VIEW = "platform_site.urls_nowhere.answer"
+PROBE_PATHS = ("/healthz", "/readyz")
 ASGI_APPLICATION = "platform_site.asgi.application"
 
 TEMPLATES = [

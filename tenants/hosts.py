@@ -42,8 +42,13 @@ def middleware(get_response):
 
 
 def _host(request: HttpRequest) -> str:
-    """The one trusted source: the Host header. Forwarded headers are not asked."""
-    return request.META.get("HTTP_HOST", "")
+    """The one trusted source: the Host header. Forwarded headers are not asked.
+
+    Probes belong to no tenant, and are answered when no database can say whose a host is.
+    """
+    host = request.META.get("HTTP_HOST", "")
+    is_probe = request.path in settings.PROBE_PATHS and directory.normalised(host) != settings.PLATFORM_HOST
+    return "" if is_probe else host
 
 
 def _entered(request: HttpRequest, found: TenantRef | directory.Platform):

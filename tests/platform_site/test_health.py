@@ -2,10 +2,11 @@
 
 import socket
 
+import httpx
 import pytest
 from django.test import Client
 
-from tests.conftest import host_of, until
+from tests.conftest import host_of, until, web_process
 
 LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
 REMOTE = {"REMOTE_ADDR": "203.0.113.9"}
@@ -93,3 +94,14 @@ def test_g3_a_body_that_is_too_large_is_413_before_it_is_read(acme, server):
     with socket.create_connection(("127.0.0.1", server), timeout=20) as line:
         line.sendall(head.encode())
         assert line.recv(1_000).startswith(b"HTTP/1.1 413 ")
+
+
+def test_r4_without_a_database_the_probes_still_tell_the_truth(acme):
+    with web_process(DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none") as port:
+        for host in ("10.0.0.7", "nobody.example", host_of(acme), "platform.localhost"):
+            headers = {"host": host, "x-forwarded-for": "203.0.113.9", "cookie": "session=" + "x" * 32}
+            live, ready = (
+                httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=20)
+                for path in ("/healthz", "/readyz")
+            )
+            assert (live.status_code, ready.status_code, ready.text) == (200, 503, "not ready"), host
