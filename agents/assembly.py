@@ -11,16 +11,17 @@ from datetime import datetime
 from zoneinfo import ZoneInfo
 
 from django.conf import settings
-from knowledge.retrieval import Found
 
 from agents import tools, wire
 from agents.conversations.records import Opened
 from agents.llm import Request
 from agents.models import AgentVersion
+from knowledge.retrieval import Found
 from tenants.context import current
 
 CHARACTERS_PER_TOKEN = 3  # on the safe side for every script we expect
 MARKER = re.compile(r"\[(\d{1,2})\]")
+FOREIGN_MARKER = re.compile(r"\[(\d+)\]")
 RULES = """
 Rules that always hold:
 - You are an AI assistant. Never say or imply that you are a person.
@@ -99,10 +100,11 @@ def framed(passages: list[Found]) -> str:
 
 
 def _passage(number: int, found: Found) -> str:
+    """Numbers in brackets are ours alone: one in a document would begin a passage, or be cited, as if it were ours."""
     page = f"p {found.page}" if found.page else ""
-    title = " ".join(found.title.split())
-    heading = " ".join(found.heading.split())
-    return f"[{number}] {title} | {page} | {heading}\n{found.text}"
+    title, heading = (" ".join(FOREIGN_MARKER.sub(r"(\1)", part).split()) for part in (found.title, found.heading))
+    text = FOREIGN_MARKER.sub(r"(\1)", found.text)
+    return f"[{number}] {title} | {page} | {heading}\n{text}"
 
 
 def tokens_at_most(request: Request) -> int:
