@@ -6,10 +6,13 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 import asyncio
 import logging
 from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import redis
+from django.db import OperationalError
 
 from agents import publishing, wire
 from agents.conversations import reading, recording
@@ -34,7 +37,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
-    found: asyncio.Task | None = None  # the search for its passages, if that has begun
+    preparing: asyncio.Task | None = None  # its `engine.prepare`, if that has begun
     task: asyncio.Task | None = None
     stopped: bool = False
 
@@ -78,29 +81,50 @@ async def start(tenant: TenantRef, **question) -> Opened:
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
-    """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
-    opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
+    """A turn is prepared while its question is being stored, unless it has to wait for an earlier one."""
+    stored: Future[Opened] = Future()
+    opening, preparing = asyncio.create_task(run_for(tenant, _open, stored, question)), None
     if (tenant.id, question["conversation"]) not in _lines:
-        found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
+        # After the other, which never waits: so that has a thread, however many threads wait for others' here
+        preparing = asyncio.create_task(run_for(tenant, engine.prepare, question["text"], partial(_to_answer, stored)))
     try:
         opened = await opening
         if opened.new and opened.state == "agent":
-            launch(tenant, opened, found)
-            found = None
+            launch(tenant, opened, preparing)
+            preparing = None
     finally:
-        if found:
-            found.cancel()
+        stored.cancel()
+        if preparing:
+            preparing.cancel()
     return opened
 
 
-def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease. found: as take_turn wants it."""
+def _open(stored: "Future[Opened]", question: dict) -> Opened:
+    """``open_turn``; the thread that prepares learns of it without a way through the loop."""
+    try:
+        opened = open_turn(**question)
+    except BaseException as error:
+        stored.set_exception(error)
+        raise
+    stored.set_result(opened)
+    return opened
+
+
+def _to_answer(stored: "Future[Opened]") -> Opened | None:
+    if stored.exception():
+        return None
+    opened = stored.result()
+    return opened if opened.new and opened.state == "agent" else None
+
+
+def launch(tenant: TenantRef, opened: Opened, preparing: asyncio.Task | None = None) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. preparing: as take_turn wants it."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, found)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, preparing)
     _running[key] = running
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
     return running
@@ -154,7 +178,7 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.found):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.preparing):
             pass
 
 
@@ -190,10 +214,19 @@ async def follow(tenant: TenantRef, conversation: UUID, cursor: wire.Cursor) -> 
                 yield events
         if running.log.ended:
             return
-    while (event := await run_for(tenant, reading.finished, cursor.turn, conversation)) is None:
+    while (event := await _ending(tenant, conversation, cursor.turn)) is None:
         await asyncio.sleep(POLL_SECONDS)
         if (tenant.id, cursor.turn) in _running:  # taken over by this process meanwhile
             async for events in follow(tenant, conversation, cursor.model_copy(update={"attempt": 1, "n": 0})):
                 yield events
             return
     yield [event]
+
+
+async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.TurnFinished | None:
+    """How a turn ended; None while it runs, or nobody can say: who follows it waits until its database is back."""
+    try:
+        return await run_for(tenant, reading.finished, turn, conversation)
+    except OperationalError:
+        logger.warning("turn not looked up", extra={"turn": str(turn)})
+        return None

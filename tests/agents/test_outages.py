@@ -2,10 +2,12 @@
 
 import asyncio
 import contextlib
+import os
 import subprocess
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 import redis
@@ -13,6 +15,7 @@ import redis
 from agents.conversations.models import Message
 from tenants.context import run_for
 from tests.agents.chatting import Browser
+from tests.browser.line import Line
 from tests.conftest import until, web_process
 from tests.processes import end, free_port
 
@@ -100,3 +103,27 @@ async def test_r6_without_the_model_the_question_is_kept(acme):
     assert events[-1]["outcome"] == "failed"
     assert any(event["type"] == "error" and event["code"] == "model_unavailable" for event in events)
     assert await run_for(acme, lambda: [message.text for message in Message.objects.all()]) == ["Anybody?"]
+
+
+async def test_r4_postgres_gone_under_an_answer_the_same_socket_still_gets_one(acme):
+    address = urlsplit(os.environ["DATABASE_URL"])
+    line = Line(address.hostname, address.port)
+    through = address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{line.port}").geturl()
+    with web_process(DATABASE_URL=through, OFFLINE_TOKEN_SECONDS="0.05") as port:
+        async with Browser(acme, port).socket() as chat:
+            await chat.ask("Hello, who are you?")
+            await chat.until("delta")
+            await asyncio.to_thread(line.cut)
+            await asyncio.sleep(6)  # the answer was ready meanwhile, and could not be stored
+            await asyncio.to_thread(line.mend)
+            finished = await chat.until("turn.finished")
+            assert finished["outcome"] == "done"
+            assert chat.text_of(finished["turn"]) == finished["message"]["text"]
+            await chat.ask("And now?")
+            assert (await chat.until("turn.finished"))["outcome"] == "done"
+    line.cut()
+
+    def stored():
+        return [message.role for message in Message.objects.order_by("seq")]
+
+    assert await run_for(acme, stored) == ["user", "agent"] * 2
