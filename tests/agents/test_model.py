@@ -7,9 +7,11 @@ import asyncio
 import os
 import signal
 import subprocess
+from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
 import pytest
+from django.conf import settings
 
 from agents import publishing
 from agents.conversations import recording, visitors
@@ -153,7 +155,13 @@ async def test_another_visitor_cannot_stop_the_answer(browser, acme, model_proce
 
 
 async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(acme, provider):
-    environment = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-stand-in", "DEFAULT_MODEL": "openai/stand-in"}
+    environment = {
+        "OPENAI_BASE_URL": provider.url,
+        "OPENAI_API_KEY": "sk-stand-in",
+        "DEFAULT_MODEL": "openai/stand-in",
+        # a Valkey database of their own: any web process may take a turn over, also one with another model
+        "REDIS_URL": urlsplit(settings.REDIS_URL)._replace(path="/9").geturl(),
+    }
     with web_process(**environment) as first, web_process(**environment) as second:
         browser = Browser(acme, first)
         async with browser.socket() as chat:
