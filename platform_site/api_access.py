@@ -1,6 +1,8 @@
 """Who may call the REST door, and one shape of error. Apart from api.py, because the REST framework loads this module
 while it loads its own views."""
 
+import logging
+
 from django.http import Http404
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
@@ -8,8 +10,11 @@ from rest_framework.authentication import BaseAuthentication, SessionAuthenticat
 from rest_framework.permissions import BasePermission
 from rest_framework.response import Response
 
-from platform_site.errors import PlatformError
+from platform_site import outage
+from platform_site.errors import PlatformError, TemporaryFailure
 from tenants.accounts import keys
+
+logger = logging.getLogger(__name__)
 
 
 class KeyAuthentication(BaseAuthentication):
@@ -65,6 +70,9 @@ def exception_handler(error: Exception, context: dict) -> Response | None:
         return _answer(400, {"code": "bad_input", "text": "Some fields are not valid.", "fields": error.detail})
     if isinstance(error, RecursionError):
         return _answer(400, {"code": "bad_input", "text": "This JSON is nested too deeply."})
+    if outage.is_outage(error):
+        logger.error("a service is away", exc_info=error)
+        return _answer(503, TemporaryFailure(retry_after=outage.RETRY_SECONDS).as_dict())
     if isinstance(error, exceptions.APIException):
         detail = {"code": error.get_codes(), "text": str(error.detail)}
         return _answer(error.status_code, detail, getattr(error, "auth_header", None), getattr(error, "wait", None))

@@ -1,4 +1,4 @@
-"""Says in one line which service a command needs and did not find."""
+"""A service that does not answer: commands say in one line which, pages and programs are told to try again."""
 
 import sys
 from contextlib import contextmanager
@@ -7,6 +7,17 @@ from urllib.parse import urlsplit
 # What Postgres says of the connection itself: nothing (no server), login refused, starting up, no such database
 CONNECTION_STATES = (None, "28P01", "28000", "57P03", "3D000")
 HINT = "Start it with bin/up, or set its address in the environment (.env.example)."
+
+
+RETRY_SECONDS = 5
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether this came of PostgreSQL or Valkey being away, not of a fault of ours."""
+    import redis.exceptions
+    from django.db.utils import OperationalError
+
+    return isinstance(error, OperationalError | redis.exceptions.RedisError)
 
 
 @contextmanager

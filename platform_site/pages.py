@@ -1,10 +1,13 @@
 """What every HTML page needs: the brand of its host, the navigation its reader may use, and error pages."""
 
+import sys
+
 from django.conf import settings
 from django.shortcuts import render
 from django.urls import reverse
 
 from branding import brands
+from platform_site import outage
 from platform_site.logs import request_id
 
 
@@ -48,7 +51,14 @@ def not_found(request, exception=None):
 
 
 def failed(request):
-    """500 with a reference number that stands in the log. It asks no database, which may be what failed."""
+    """500, or 503 when a service is away, with a reference number that stands in the log.
+
+    It asks no database, which may be what failed.
+    """
     request.failed = True
     template = "errors/tenant_500.html" if getattr(request, "tenant", None) else "errors/500.html"
-    return render(request, template, {"reference": request_id.get()}, status=500)
+    away = outage.is_outage(sys.exc_info()[1])
+    response = render(request, template, {"reference": request_id.get()}, status=503 if away else 500)
+    if away:
+        response["Retry-After"] = str(outage.RETRY_SECONDS)
+    return response

@@ -4,8 +4,11 @@ import socket
 
 import httpx
 import pytest
+from django.db import connections
 from django.test import Client
 
+from tenants.accounts import keys
+from tenants.context import acting_for, acting_for_platform
 from tests.conftest import host_of, until, web_process
 
 LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
@@ -105,3 +108,31 @@ def test_r4_without_a_database_the_probes_still_tell_the_truth(acme):
                 for path in ("/healthz", "/readyz")
             )
             assert (live.status_code, ready.status_code, ready.text) == (200, 503, "not ready"), host
+
+
+def test_r3_without_valkey_sign_in_waits_and_says_so(acme):
+    with web_process(REDIS_URL="redis://127.0.0.1:9/0") as port:
+        address = {"base_url": f"http://127.0.0.1:{port}", "timeout": 20}
+        with httpx.Client(**address, headers={"host": host_of(acme)}) as browser:
+            assert browser.get("/chat/").status_code == 200
+            page = browser.get("/accounts/login/")
+            token = page.text.split('name="csrfmiddlewaretoken" value="')[1].split('"')[0]
+            cookie = "; ".join(f"{name}={value}" for name, value in page.cookies.items())
+            typed = {"login": "a@b.example", "password": "x", "csrfmiddlewaretoken": token}
+            refused = browser.post("/accounts/login/", data=typed, headers={"cookie": cookie})
+            # unlimited guesses would be worse
+            assert (refused.status_code, refused.headers["Retry-After"]) == (503, "5")
+
+
+def test_r4_a_program_is_told_that_the_database_is_away(acme):
+    with acting_for(acme):
+        _, key = keys.create(name="A", scopes=["usage:read"], by="a test")
+    client = Client(headers={"host": host_of(acme), "authorization": f"Bearer {key}"})
+    assert client.get("/api/v1/usage/").status_code == 200
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        cursor.execute("begin; lock table metering_usagerecord in access exclusive mode")
+        try:
+            answer = client.get("/api/v1/usage/")
+        finally:
+            cursor.execute("rollback")
+    assert (answer.status_code, answer.json()["code"], answer["Retry-After"]) == (503, "temporary_failure", "5")
