@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from django.db import connections
+
 from knowledge import embedder, sparse, vectors
-from knowledge.models import Document, KnowledgeBase, Passage
+from knowledge.models import KnowledgeBase
 from platform_site.errors import TemporaryFailure
+from tenants.context import current
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 
@@ -37,6 +40,14 @@ class Found:
     score: float
 
 
+# What may be shown, as Found's fields but the score; in words, because putting it together takes as long as the search
+STANDING = """
+select d.id, p.id, d.title, p.page, p.heading, p.text, d.ready_at
+from knowledge_passage p join knowledge_document d on d.id = p.document_id
+where p.id = any(%s) and d.state = 'ready' and p.revision = d.revision
+"""
+
+
 @dataclass(frozen=True)
 class Retrieved:
     """The best passages, best first. keyword_only: no embedding model took part, so other words find nothing."""
@@ -56,9 +67,11 @@ def find(question: str, *, bases: list[UUID], limit: int = 6) -> Retrieved:
     size = 2 * limit
     while True:
         hits = vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
-        shown = _without_stragglers(_shown([hit for hit in hits if _good_enough(hit)]), dense)
-        # Passages of documents that are not ready are left out here, so there may be better places further down.
-        if len(shown) >= limit or len(hits) < size or size == WIDER:
+        fitting = [hit for hit in hits if _good_enough(hit)]
+        visible = _shown(fitting)
+        shown = _without_stragglers(visible, dense)
+        # Where fitting ones are hidden, because their documents are not ready, there may be others further down.
+        if len(shown) >= limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
             return Retrieved(shown[:limit], keyword_only=dense is None)
         size = WIDER
 
@@ -108,11 +121,9 @@ def _without_stragglers(shown: list[Found], dense: list[float] | None) -> list[F
 
 def _shown(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
-    known = Passage.objects.filter(pk__in=[hit.id for hit in hits], document__state=Document.State.READY)
-    rows = {row.pk: row for row in known.select_related("document") if row.revision == row.document.revision}
-    return [_found(rows[hit.id], hit.score) for hit in hits if hit.id in rows]
-
-
-def _found(row: Passage, score: float) -> Found:
-    document = row.document
-    return Found(document.pk, row.pk, document.title, row.page, row.heading, row.text, document.ready_at, score)
+    if not hits:
+        return []
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(STANDING, [[hit.id for hit in hits]])
+        rows = {row[1]: row for row in cursor.fetchall()}
+    return [Found(*rows[hit.id], hit.score) for hit in hits if hit.id in rows]
