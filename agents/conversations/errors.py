@@ -1,6 +1,6 @@
 """What can go wrong in a conversation."""
 
-from platform_site.errors import BadInput, Conflict, NotFound
+from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
 
 
 class MessageTooLong(BadInput):
@@ -25,3 +25,9 @@ class ConversationClosed(Conflict):
     """The conversation has ended; a new one can be started."""
 
     code, text = "conversation_closed", "This conversation has ended. Please start a new one."
+
+
+class TooManyWaiting(PlatformError):
+    """The conversation has as many unanswered questions as may wait. details: retry_after (seconds)"""
+
+    code, status, text = "too_many_waiting", 429, "Please wait for an answer before you write more."

@@ -1,23 +1,30 @@
 """Reads conversations: what the end user sees, and what the model is given."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from uuid import UUID
 
 from django.conf import settings
+from django.db import connections
 
 from agents import wire
 from agents.conversations.errors import NoConversation
 from agents.conversations.models import Conversation, Message, Turn
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
+from tenants.context import current
+from tenants.fields import Sealed
 
 PAGE = 50
 MOST_MISSED = 200  # who was away for longer gets the newest, and the rest by `history`
-# In words, because every turn asks it, and putting it together from a filter takes longer than the answer
-HISTORY = (
-    "select id, role, text from conversations_message "
-    "where conversation_id = %s and seq < %s and role in ('user', 'agent') order by seq desc limit %s"
-)
+# A question that waited in line stands before the answers it waited for, so seq alone does not tell what came first
+HISTORY = """
+select id, role, text from (
+    select id, seq, role, text from conversations_message
+    where conversation_id = %s and turn_id is distinct from %s and (role = 'agent' or role = 'user' and seq < %s)
+    order by seq desc limit %s
+) newest order by seq
+"""
 
 
 @dataclass(frozen=True)
@@ -118,10 +125,17 @@ def newest(
     return [as_wire(message) for message in reversed(found[:limit])], len(found) > limit
 
 
-def history(conversation: UUID, *, before: int) -> list[dict]:
-    """The last messages as the model is given them: ``{"role", "text"}``, oldest first."""
-    newest_first = Message.objects.raw(HISTORY, [conversation, before, settings.TURN_HISTORY_MESSAGES])
-    return [{"role": message.role, "text": message.text} for message in reversed(newest_first)]
+def history(conversation: UUID, *, turn: UUID, before: int) -> list[dict]:
+    """What was said until this turn's question, which has seq ``before``, is answered; see `as_history`."""
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(HISTORY, [conversation, turn, before, settings.TURN_HISTORY_MESSAGES])
+        return as_history(cursor.fetchall())
+
+
+def as_history(rows: Iterable[tuple[UUID, str, bytes]]) -> list[dict]:
+    """Messages as the model is given them: ``{"role", "text"}``, in the order of the rows (id, role, sealed text)."""
+    messages = [Message(id=key, role=role, text=Sealed(text)) for key, role, text in rows]
+    return [{"role": message.role, "text": message.text} for message in messages]
 
 
 def opened(conversation: UUID, client_id: UUID) -> Opened:
@@ -133,7 +147,7 @@ def opened(conversation: UUID, client_id: UUID) -> Opened:
     return Opened(
         conversation=conversation, turn=turn.pk, attempt=turn.attempt, client_id=client_id, message=message.pk,
         seq=message.seq, created_at=message.created_at, question=message.text, state=turn.conversation.state,
-        new=False, agent_id=turn.conversation.agent_id, history=history(conversation, before=message.seq),
+        new=False, agent_id=turn.conversation.agent_id, history=history(conversation, turn=turn.pk, before=message.seq),
     )  # fmt: skip
 
 

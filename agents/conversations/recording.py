@@ -2,6 +2,7 @@
 
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, connections
 from django.utils import timezone
 
@@ -38,7 +39,8 @@ def checked_text(text: str) -> str:
 
 
 # All or nothing, and without a transaction's two further round trips. The lock comes first: what waited for it sees the
-# conversation as it is now. A client id that has come before adds nothing and has no seq.
+# conversation as it is now. A client id that has come before adds nothing and has no seq. What was said before comes
+# along, one row each; without what was being stored just then (see `reading.history`).
 OPEN_TURN = """
 with conversation as (
     select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
@@ -58,7 +60,13 @@ with conversation as (
         (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
     select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
 )
-select conversation.state, counted.seq from conversation left join counted on true
+select conversation.state, counted.seq, said.id, said.role, said.text from conversation
+left join counted on true
+left join lateral (
+    select id, seq, role, text from conversations_message
+    where conversation_id = conversation.id and role in ('user', 'agent') order by seq desc limit %(history)s
+) said on counted.seq is not null
+order by said.seq
 """
 
 
@@ -76,9 +84,9 @@ def open_turn(
         created_at=timezone.now(),
     )  # fmt: skip
     found = _append(message, visitor, version) or _begin(message, visitor, version, channel)
-    if found is None:
+    if not found:
         raise NoConversation
-    state, seq = found
+    state, seq = found[0][:2]
     if state == Conversation.State.CLOSED:
         raise ConversationClosed
     if seq is None:
@@ -86,14 +94,15 @@ def open_turn(
     return Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
         created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
-        history=reading.history(conversation, before=seq),
+        history=reading.as_history(row[2:] for row in found if row[2]),
     )  # fmt: skip
 
 
-def _append(message: Message, visitor: Visitor, version) -> tuple[str, int | None] | None:
-    """Add a message and its turn to the visitor's conversation: its state, and the message's seq if it is new.
+def _append(message: Message, visitor: Visitor, version) -> list[tuple]:
+    """Add a message and its turn to the visitor's conversation.
 
-    None  there is no such conversation of this visitor
+    Returns  rows of its state, the message's seq if it is new, and id, role and text of an earlier message, if any
+             is there; no row where there is no such conversation of this visitor
     """
     sealed = Message._meta.get_field("text").pre_save(message, True)
     with connections[current().alias].cursor() as cursor:
@@ -102,13 +111,13 @@ def _append(message: Message, visitor: Visitor, version) -> tuple[str, int | Non
             {
                 "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "turn": message.turn_id,
                 "client_id": message.client_id, "now": message.created_at, "version": version.pk,
-                "message": message.pk, "text": bytes(sealed),
+                "message": message.pk, "text": bytes(sealed), "history": settings.TURN_HISTORY_MESSAGES,
             },
         )  # fmt: skip
-        return cursor.fetchone()
+        return cursor.fetchall()
 
 
-def _begin(message: Message, visitor: Visitor, version, channel: str) -> tuple[str, int | None] | None:
+def _begin(message: Message, visitor: Visitor, version, channel: str) -> list[tuple]:
     """The same for a conversation that is not there yet."""
     try:
         with atomic():

@@ -7,9 +7,10 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable
 from dataclasses import dataclass, field
 from datetime import datetime
+from uuid import UUID
 
 from django.conf import settings
 
@@ -45,37 +46,29 @@ class Answer:
         return sum(use.input_tokens + use.output_tokens for use in self.uses)
 
 
-@dataclass(frozen=True)
-class Prepared:
-    """All that is needed to ask the model. passages: None where they cannot be searched now."""
-
-    request: llm.Request
-    author: str
-    passages: list | None
-
-
 async def take_turn(
-    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, preparing: Awaitable[Prepared] | None = None
+    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, found: Awaitable[list | None] | None = None
 ) -> AsyncIterator[None]:
     """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
-    preparing  its ``prepare``, if that has begun already
+    found  what ``look_up`` finds for the question, if that has begun already
     """
+    passages = await (found or run_for(tenant, look_up, opened.question, opened.agent_id))
     try:
-        prepared = await (preparing or run_for(tenant, prepare, opened.question, lambda: opened))
+        request, answer.author = await run_for(tenant, _prepare, opened, passages or [])
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
         yield
         return
-    answer.author, answer.passages = prepared.author, prepared.passages or []
-    if prepared.passages is None:
+    answer.passages = passages or []
+    if passages is None:
         answer.outcome, answer.text = "done", assembly.KNOWLEDGE_DOWN
         log.append(wire.Delta, text=answer.text)
         yield
         return
     try:
-        async for _ in _converse(tenant, opened, prepared.request, log, answer):
+        async for _ in _converse(tenant, opened, request, log, answer):
             yield
     except (ModelUnavailable, ModelRefused) as error:
         answer.outcome = "failed"
@@ -86,30 +79,22 @@ async def take_turn(
         yield
 
 
-def prepare(question: str, stored: Callable[[], Opened | None]) -> Prepared | None:
-    """Everything before the model: passages, the request, and the claim on the tenant's allowances.
-
-    stored  gives the question's turn once it is stored, which may be after the passages were found; None: not to answer
-    Raises  LimitReached
-    """
-    agent = assembly.agent_of(publishing.live_version())
-    passages = _look_up(question, agent)
-    if (opened := stored()) is None:
-        return None
-    if opened.agent_id != agent.version.agent_id:
-        agent = assembly.agent_of(publishing.live_version(opened.agent_id))
-        passages = _look_up(question, agent)
-    request = assembly.assemble(agent, opened, passages or [])
-    limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
-    return Prepared(request, agent.version.name, passages)
-
-
-def _look_up(question: str, agent: assembly.Agent) -> list | None:
+def look_up(question: str, agent_id: UUID | None = None) -> list | None:
+    """The passages that fit a question to this agent, or to the default one. None: they cannot be searched now."""
+    version = publishing.live_version(agent_id)
     try:
-        return retrieval.find(question, bases=agent.version.knowledge_base_ids, limit=6).passages
+        return retrieval.find(question, bases=version.knowledge_base_ids, limit=6).passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None
+
+
+def _prepare(opened: Opened, passages: list) -> tuple[llm.Request, str]:
+    """The model's request, paid for in advance, and the agent's name. Raises LimitReached."""
+    agent = assembly.agent_of(publishing.live_version(opened.agent_id))
+    request = assembly.assemble(agent, opened, passages)
+    limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
+    return request, agent.version.name
 
 
 async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer: Answer) -> AsyncIterator[None]:

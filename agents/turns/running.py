@@ -6,9 +6,7 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from concurrent.futures import Future
-from dataclasses import dataclass
-from functools import partial
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 import redis
@@ -16,16 +14,19 @@ from django.db import OperationalError
 
 from agents import publishing, wire
 from agents.conversations import reading, recording
+from agents.conversations.errors import TooManyWaiting
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.turns import engine, lease
 from agents.turns.log import Log
 from platform_site.errors import PlatformError
-from tenants.context import TenantRef, acting_for, run_for
+from tenants.context import TenantRef, acting_for, current, run_for
 from tenants.ids import uuid7
 
 logger = logging.getLogger(__name__)
 POLL_SECONDS = 0.5
+MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
+RETRY_SECONDS = 5
 draining = False  # set once, when the process is about to end: it takes nothing over any more
 
 
@@ -37,7 +38,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
-    preparing: asyncio.Task | None = None  # its `engine.prepare`, if that has begun
+    found: asyncio.Task | None = None  # the search for its passages, if that has begun
     task: asyncio.Task | None = None
     stopped: bool = False
 
@@ -54,9 +55,10 @@ def here() -> list[Running]:
 def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, channel: str = "page") -> Opened:
     """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
 
-    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed  nothing is stored
+    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
     """
     text = recording.checked_text(text)
+    _refuse_long_line(conversation, client_id)
     version = publishing.live_version()
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
@@ -74,6 +76,14 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
     return opened
 
 
+def _refuse_long_line(conversation: UUID, client_id: UUID) -> None:
+    """What waits is held in memory, history and all: one visitor must not fill it."""
+    tenant = current()
+    line = {one.opened.client_id for one in here() if one.tenant == tenant and one.opened.conversation == conversation}
+    if len(line) > MOST_WAITING and client_id not in line:
+        raise TooManyWaiting(retry_after=RETRY_SECONDS)
+
+
 async def start(tenant: TenantRef, **question) -> Opened:
     """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two."""
     recording.checked_text(question["text"])
@@ -81,50 +91,29 @@ async def start(tenant: TenantRef, **question) -> Opened:
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
-    """A turn is prepared while its question is being stored, unless it has to wait for an earlier one."""
-    stored: Future[Opened] = Future()
-    opening, preparing = asyncio.create_task(run_for(tenant, _open, stored, question)), None
+    """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
+    opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
     if (tenant.id, question["conversation"]) not in _lines:
-        # After the other, which never waits: so that has a thread, however many threads wait for others' here
-        preparing = asyncio.create_task(run_for(tenant, engine.prepare, question["text"], partial(_to_answer, stored)))
+        found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
     try:
         opened = await opening
         if opened.new and opened.state == "agent":
-            launch(tenant, opened, preparing)
-            preparing = None
+            launch(tenant, opened, found)
+            found = None
     finally:
-        stored.cancel()
-        if preparing:
-            preparing.cancel()
+        if found:
+            found.cancel()
     return opened
 
 
-def _open(stored: "Future[Opened]", question: dict) -> Opened:
-    """``open_turn``; the thread that prepares learns of it without a way through the loop."""
-    try:
-        opened = open_turn(**question)
-    except BaseException as error:
-        stored.set_exception(error)
-        raise
-    stored.set_result(opened)
-    return opened
-
-
-def _to_answer(stored: "Future[Opened]") -> Opened | None:
-    if stored.exception():
-        return None
-    opened = stored.result()
-    return opened if opened.new and opened.state == "agent" else None
-
-
-def launch(tenant: TenantRef, opened: Opened, preparing: asyncio.Task | None = None) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease. preparing: as take_turn wants it."""
+def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. found: as take_turn wants it."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, preparing)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, found)
     _running[key] = running
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
     return running
@@ -149,8 +138,11 @@ async def _run(running: Running) -> None:
 
 async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) -> wire.TurnFinished | None:
     """Wait for the conversation's earlier turns, answer, store. Stopped while it waits, it ends unanswered."""
+    waited = line.locked()
     try:
         async with line:
+            if waited:
+                running.opened = await run_for(running.tenant, _with_history, running.opened)
             await _answer(running, answer)
             return await engine.store(running.tenant, running.opened, running.log, answer)
     except asyncio.CancelledError:
@@ -158,6 +150,12 @@ async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) 
             raise
     answer.outcome = "stopped"
     return await engine.store(running.tenant, running.opened, running.log, answer)
+
+
+def _with_history(opened: Opened) -> Opened:
+    """With the answers that did not exist yet when the question was stored."""
+    history = reading.history(opened.conversation, turn=opened.turn, before=opened.seq)
+    return replace(opened, history=history)
 
 
 async def _answer(running: Running, answer: engine.Answer) -> None:
@@ -178,7 +176,7 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.preparing):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.found):
             pass
 
 

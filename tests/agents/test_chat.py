@@ -140,9 +140,9 @@ async def test_a_stopped_answer_keeps_its_text(browser):
 
 async def test_a_question_stopped_while_it_waits_in_line_is_never_answered(browser, acme):
     async with browser.socket() as chat:
-        for _ in range(8):
+        for _ in range(6):
             await chat.ask(GREETING)
-        turns = [(await chat.until("accepted"))["turn"] for _ in range(8)]
+        turns = [(await chat.until("accepted"))["turn"] for _ in range(6)]
         await chat.send({"type": "stop", "turn": turns[-1]})
         chat._read = 0
         while (finished := await chat.until("turn.finished"))["turn"] != turns[-1]:

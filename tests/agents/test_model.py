@@ -136,7 +136,7 @@ async def test_r7_an_answer_cut_before_its_first_word_stores_no_message(browser,
 
 async def test_a_stopped_answer_keeps_its_text_and_its_usage_is_estimated(browser, acme):
     async with browser.socket() as chat:
-        await chat.ask("[[tokens=500]][[gap=0.02]]")
+        await chat.ask("[[tokens=200]][[gap=0.02]]")
         delta = await chat.until("delta")
         await chat.send({"type": "stop", "turn": delta["turn"]})
         finished = await chat.until("turn.finished")
@@ -144,6 +144,39 @@ async def test_a_stopped_answer_keeps_its_text_and_its_usage_is_estimated(browse
     assert finished["message"]["text"].startswith(chat.text_of(delta["turn"]))
     payload = await run_for(acme, lambda: _usage_of(finished["turn"]))
     assert payload["certainty"] == "estimated"
+
+
+async def test_h5_five_questions_wait_for_an_answer_and_no_more(browser, acme):
+    async with browser.socket() as chat:
+        first = await chat.ask("[[tokens=200]][[gap=0.02]]")
+        await chat.until("delta")
+        for _ in range(5):
+            await chat.ask("And?")
+            await chat.until("accepted")
+        refused = await chat.ask("And?")
+        error = await next_error(chat)
+        assert (error["code"], error["id"], error["retry_after"]) == ("too_many_waiting", refused, 5)
+        await chat.ask("[[tokens=200]][[gap=0.02]]", client_id=first)  # sent again, it is not one more
+        assert (await chat.until("accepted"))["id"] == first
+    assert await run_for(acme, lambda: Message.objects.filter(role="user").count()) == 6
+
+
+async def test_a_question_that_waited_is_answered_with_the_answer_before_it_in_mind(browser, provider):
+    async with browser.socket() as chat:
+        await chat.ask("First. [[tokens=30]][[gap=0.02]]")
+        await chat.until("delta")
+        await chat.ask("Second. [[tokens=2]]")
+        first, _ = await chat.until("turn.finished"), await chat.until("turn.finished")
+    said = [(one["role"], one["content"]) for one in provider.requests[-1].body["messages"] if one["role"] != "system"]
+    assert [role for role, _ in said] == ["user", "assistant", "user"]
+    assert (said[0][1][:6], said[1][1], said[2][1][:7]) == ("First.", first["message"]["text"], "Second.")
+
+
+async def next_error(chat) -> dict:
+    """The next error; an answer may be streaming meanwhile."""
+    while (event := await chat.next())["type"] != "error":
+        pass
+    return event
 
 
 async def test_another_visitor_cannot_stop_the_answer(browser, acme, model_process):
@@ -165,7 +198,7 @@ async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(ac
     with web_process(**environment) as first, web_process(**environment) as second:
         browser = Browser(acme, first)
         async with browser.socket() as chat:
-            await chat.ask("[[tokens=200]][[gap=0.05]]")
+            await chat.ask("[[tokens=80]][[gap=0.05]]")
             delta = await chat.until("delta")
             _kill(first)
         cursor = {"turn": delta["turn"], "attempt": 1, "n": delta["n"]}
@@ -174,7 +207,7 @@ async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(ac
         async with browser.socket(hello=hello) as again:
             finished = await asyncio.wait_for(again.until("turn.finished"), 40)
     assert (finished["outcome"], finished["attempt"]) == ("done", 2)
-    assert len(finished["message"]["text"].split()) == 200
+    assert len(finished["message"]["text"].split()) == 80
 
     def stored():
         turn = Turn.objects.get(pk=UUID(finished["turn"]))
