@@ -13,15 +13,11 @@ import io
 import json
 import logging
 import os
-import re
-import statistics
 import subprocess
 import sys
 import time
-from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 from uuid import uuid4
@@ -43,52 +39,17 @@ from tenants.context import TenantRef, acting_for  # noqa: E402
 from tests.agents.chatting import Browser  # noqa: E402
 from tests.conftest import until, web_command  # noqa: E402
 from tests.knowledge.ingesting import add, read_here  # noqa: E402
+from tests.load.turn_figures import Turn, loop_ms, print_counts, print_times  # noqa: E402
 from tests.load.wiretap import AnyReader, Asked, PostgresReader, RedisReader, Tap  # noqa: E402
 from tests.processes import ROOT, free_port, running  # noqa: E402
 
 TURNS_OF_A_CONVERSATION = 5
-MOST_STATEMENTS, MOST_TRIPS, ADDED_MS = 6, 2, 8
 DOCUMENT = "\n\n".join(
     f"# Rule {n}\nThe deposit for locker {n} is {n + 10} euros. It is paid back in cash at the front desk within "
     f"{n} days, when the key of locker {n} is returned in good order and nothing is left inside."
     for n in range(1, 41)
 )
 QUESTION = "How much is the deposit for locker {n}, and when is it paid back? [[first=0.05]][[gap=0.01]][[tokens={t}]]"
-CONNECTION = ("bind", "check", "reset")
-HINTS = ("PUBLISH",)  # Redis commands that no answer waits for: they tell other sockets of the conversation
-
-
-@dataclass
-class Turn:
-    """What one turn cost. Times in milliseconds."""
-
-    is_first: bool  # of its conversation: more rows are made
-    first_ms: float = 0.0
-    cpu_first_ms: float = 0.0
-    cpu_ms: float = 0.0
-    asked: list[Asked] = field(default_factory=list)
-
-    def count(self, service: str, kinds: tuple[str, ...]) -> int:
-        """Requests of these kinds."""
-        return sum(one.service == service and kind_of(one) in kinds for one in self.asked)
-
-    def trips(self, service: str) -> int:
-        """How often an answer of the service was waited for."""
-        return sum(one.service == service and one.new_trip and kind_of(one) != "hint" for one in self.asked)
-
-
-def kind_of(one: Asked) -> str:
-    """What a request is for."""
-    text = one.text.strip().lower()
-    if one.service == "redis":
-        return "hint" if one.text.startswith(HINTS) else "command"
-    if not text:
-        return "check"
-    if re.match(r"begin|commit|rollback|savepoint|release", text):
-        return "transaction"
-    if text.startswith("select set_config("):
-        return "bind"
-    return "reset" if text.startswith(("discard", "reset")) else "statement"
 
 
 def main() -> int:
@@ -227,41 +188,6 @@ def cpu_ms(pid: int) -> float:
     return time.clock_gettime(~pid << 3 | 2) * 1000  # the clock's number, as Linux makes it of a process's
 
 
-def print_counts(turns: list[Turn]) -> bool:
-    """Each figure as the median of later turns; whether they are within their limits."""
-    later, first = [turn for turn in turns if not turn.is_first], [turn for turn in turns if turn.is_first]
-    rows = [
-        ("SQL statements", lambda turn: turn.count("postgres", ("statement",)), MOST_STATEMENTS),
-        ("  BEGIN and COMMIT", lambda turn: turn.count("postgres", ("transaction",)), None),
-        (
-            "  bind, reset and check of connections",
-            lambda turn: turn.count("postgres", ("bind", "reset", "check")),
-            None,
-        ),
-        ("  round trips to Postgres in all", lambda turn: turn.trips("postgres"), None),
-        ("Redis round trips", lambda turn: turn.trips("redis"), MOST_TRIPS),
-        ("  hints to other sockets, not waited for", lambda turn: turn.count("redis", ("hint",)), None),
-        ("requests to the vector service", lambda turn: turn.trips("vectors"), None),
-    ]
-    print(f"{'up to the first token':<58}{'median':>8}{'most':>6}{'first turn':>12}{'target':>8}")
-    within = True
-    for name, of, most in rows:
-        median = statistics.median_low([of(turn) for turn in later])
-        within = within and (most is None or median <= most)
-        of_first = statistics.median_low([of(turn) for turn in first])
-        print(f"{name:<58}{median:>8}{max(map(of, later)):>6}{of_first:>12}{most or '':>8}")
-    usual = Counter(tuple(texts(turn)) for turn in later).most_common(1)[0][0]
-    print("\nmost often these:")
-    for text in usual:
-        print(f"  {text}")
-    return within
-
-
-def texts(turn: Turn) -> list[str]:
-    """What was asked, in short, in order."""
-    return [f"{one.service:<10}{kind_of(one):<13}{' '.join(one.text.split())[:84]}".rstrip() for one in turn.asked]
-
-
 # --- times
 
 
@@ -269,11 +195,13 @@ async def times(tenant: TenantRef, model_url: str, messages: list[dict], count: 
     """Turns, the stand-in's own first tokens, and the plain SDK's, taken in turn on the same machine."""
     direct: list[float] = []
     plain: list[dict] = []
+    loops: list[float] = []
     async with httpx.AsyncClient(trust_env=False) as client, plain_sdk(model_url, messages) as ask_sdk:
         for _ in range(5):
             await first_token(client, model_url, messages), await ask_sdk(2)
 
         async def others():
+            loops.append(loop_ms())
             direct.append(await first_token(client, model_url, messages))
             plain.append(await ask_sdk(64 if len(plain) % 5 == 0 else 2) | {"whole": len(plain) % 5 == 0})
 
@@ -285,7 +213,7 @@ async def times(tenant: TenantRef, model_url: str, messages: list[dict], count: 
             while len(turns) < count:
                 turns += await conversation(tenant, port, pid, between=others)
             print(f", {os.getloadavg()[0]:.1f} after, on {os.cpu_count()} cores")
-    return turns, direct, plain
+    return turns, direct, plain, loops
 
 
 def messages_of(tenant: TenantRef) -> list[dict]:
@@ -340,24 +268,6 @@ class plain_sdk:  # noqa: N801  used as a function
     async def __aexit__(self, *error):
         self.process.stdin.close()
         await self.process.wait()
-
-
-def print_times(turns: list[Turn], direct: list[float], plain: list[dict]) -> None:
-    base = statistics.median(direct)
-    added = [turn.first_ms - base for turn in turns]
-    added_plain = [one["first_ms"] - base for one in plain]
-    print(f"{'milliseconds':<58}{'median':>8}{'p99':>8}{'best':>8}{'target':>8}")
-    row("first token of the stand-in, called directly", direct)
-    row("added by Atrium: storing, search, limits, delivery", added, ADDED_MS)
-    row("added by the plain litellm SDK, which does none of these", added_plain)
-    row("processor time of the web process up to the first token", [turn.cpu_first_ms for turn in turns])
-    row("processor time of the web process, whole turn", [turn.cpu_ms for turn in turns])
-    row("processor time of the plain SDK, whole answer", [one["cpu_ms"] for one in plain if one["whole"]])
-
-
-def row(name: str, figures: list[float], target: float | None = None) -> None:
-    p99 = statistics.quantiles(figures, n=100, method="inclusive")[98]
-    print(f"{name:<58}{statistics.median(figures):>8.1f}{p99:>8.1f}{min(figures):>8.1f}{target or '':>8}")
 
 
 if __name__ == "__main__":
