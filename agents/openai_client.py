@@ -11,13 +11,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from http.cookiejar import DefaultCookiePolicy
+from types import SimpleNamespace
 from weakref import WeakKeyDictionary
 
 import httpx
 import orjson
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
-from openai.resources.chat import AsyncChat
-from openai.resources.chat.completions import AsyncCompletions
 from openai.types.chat import ChatCompletionChunk
 
 
@@ -73,24 +72,12 @@ def _completions_url(base_url: str) -> httpx.URL:
     return httpx.URL(base_url.rstrip("/") + "/chat/completions")
 
 
-class _Completions(AsyncCompletions):
-    @cached_property
-    def with_raw_response(self) -> _RawCompletions:
-        return _RawCompletions(self._client)
-
-
-class _Chat(AsyncChat):
-    @cached_property
-    def completions(self) -> _Completions:
-        return _Completions(self._client)
-
-
 class Client(AsyncOpenAI):
-    """Like AsyncOpenAI; takes bodies that are ready to be sent."""
+    """Like AsyncOpenAI; ``chat.completions`` has only ``with_raw_response.create``, which takes bodies as they are."""
 
     @cached_property
-    def chat(self) -> _Chat:
-        return _Chat(self)
+    def chat(self) -> SimpleNamespace:
+        return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
 
 
 class Clients:
