@@ -1,6 +1,7 @@
 """`bin/test`: style, system checks and tests, against services of their own that end with the run."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -18,6 +19,7 @@ from platform_site.local.processes import ROOT, kill_leftovers, marked_environme
 from platform_site.local.progress import Steps, say
 
 MODES = ("unit", "full", "faults")
+WORKERS = 2  # pytest processes for everything, each with services of its own; three gain nothing on two cores
 SLOTS = 8  # runs at a time on one checkout
 CHROMIUM = ["chromium", "fonts-liberation"]  # Debian's names; without fonts, pages are empty boxes
 
@@ -52,17 +54,20 @@ def _run(folder: Path, mode: str, rest: list[str]) -> int:
         selection += ["-m", "not browser", "--ignore=tests/browser"]
     try:
         with steps.step("Starting the services") as step:
-            variables = _environment(folder) | services.start_all(folder, durable=False)
+            workers = WORKERS if everything else 1
+            environments = {f"gw{n}": _environment(folder / f"gw{n}") for n in range(workers)}
             step.text = "PostgreSQL, Valkey and vector service started"
+        variables = environments["gw0"]
         if everything:
             _django_checks(steps, variables)
             say(f"[{steps.total}/{steps.total}] Tests")
+            selection += ["-p", "tests.own_services", f"-n{workers}", "--dist=worksteal"]
+            variables = variables | {"ATRIUM_TEST_WORKERS": json.dumps(environments)}
         if mode == "full":
             variables["ATRIUM_TEST_FULL"] = "1"
         return _foreground([sys.executable, "-m", "pytest", *selection, *rest], variables)
     finally:
-        services.stop_all(folder)
-        kill_leftovers(folder)
+        _stop(folder)
 
 
 # As bin/up runs it: style sheets and scripts as they are written. The demo model need not pause between words.
@@ -98,12 +103,12 @@ def _django_checks(steps: Steps, variables: dict[str, str]) -> None:
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Nothing of the person's own Atrium reaches the tests: no key, no service, no data."""
+    """The folder's services, started. Nothing of the person's own Atrium reaches the tests: key, service or data."""
+    files.make_private(folder)
     marked = marked_environment(folder)
     ours = {name.strip() for name in _documented_variables()}
-    return {name: value for name, value in marked.items() if name not in ours or name == "DATA_DIR"} | (
-        environment.new_secrets() | OF_TESTS
-    )
+    kept = {name: value for name, value in marked.items() if name not in ours or name == "DATA_DIR"}
+    return kept | environment.new_secrets() | OF_TESTS | services.start_all(folder, durable=False)
 
 
 def _documented_variables() -> Iterator[str]:
@@ -184,9 +189,14 @@ def _first_free(held: contextlib.ExitStack) -> Path:
     raise LocalError(f"{SLOTS} runs are under way already.")
 
 
+def _stop(folder: Path) -> None:
+    for own in folder.glob("gw*"):
+        services.stop_all(own)
+        kill_leftovers(own)
+
+
 def _clear(folder: Path) -> None:
-    services.stop_all(folder)
-    kill_leftovers(folder)
+    _stop(folder)
     for entry in folder.iterdir():
         if entry.name != "lock":
             shutil.rmtree(entry) if entry.is_dir() else entry.unlink()
