@@ -198,7 +198,7 @@ async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(ac
     with web_process(**environment) as first, web_process(**environment) as second:
         browser = Browser(acme, first)
         async with browser.socket() as chat:
-            await chat.ask("[[tokens=80]][[gap=0.05]]")
+            await chat.ask("[[tokens=40]][[gap=0.05]]")
             delta = await chat.until("delta")
             _kill(first)
         cursor = {"turn": delta["turn"], "attempt": 1, "n": delta["n"]}
@@ -207,7 +207,7 @@ async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(ac
         async with browser.socket(hello=hello) as again:
             finished = await asyncio.wait_for(again.until("turn.finished"), 40)
     assert (finished["outcome"], finished["attempt"]) == ("done", 2)
-    assert len(finished["message"]["text"].split()) == 80
+    assert len(finished["message"]["text"].split()) == 40
 
     def stored():
         turn = Turn.objects.get(pk=UUID(finished["turn"]))
