@@ -3,6 +3,7 @@
 fail() { echo "bin/$(basename "$0"): $*" >&2; exit 1; }
 
 [ -n "${HOME:-}" ] || unset HOME   # an empty HOME would mean /
+unset PYTHONDONTWRITEBYTECODE      # else each of our many processes would compile everything again
 
 # find_python: prints a Python of 3.11 or newer
 find_python() {
