@@ -20,6 +20,7 @@ from platform_site.local.progress import Steps, say
 
 MODES = ("unit", "full", "faults")
 WORKERS = 2  # pytest processes for everything, each with services of its own; three gain nothing on two cores
+FULL_SECONDS = 1800  # for one mass test in full; 120 otherwise
 SLOTS = 8  # runs at a time on one checkout
 CHROMIUM = ["chromium", "fonts-liberation"]  # Debian's names; without fonts, pages are empty boxes
 
@@ -65,6 +66,7 @@ def _run(folder: Path, mode: str, rest: list[str]) -> int:
             variables = variables | {"ATRIUM_TEST_WORKERS": json.dumps(environments)}
         if mode == "full":
             variables["ATRIUM_TEST_FULL"] = "1"
+            selection.append(f"--timeout={FULL_SECONDS}")
         return _foreground([sys.executable, "-m", "pytest", *selection, *rest], variables)
     finally:
         _stop(folder)

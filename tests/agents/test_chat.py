@@ -62,10 +62,11 @@ async def test_a_dropped_socket_does_not_stop_the_answer(browser, acme):
 
 @pytest.mark.mass
 async def test_sockets_that_drop_and_return_at_random_lose_and_double_nothing(browser, acme):
-    wrong = []
+    wrong, hello, seq = [], {}, 0
     for number in range(repeats(200)):
-        texts, cursor, seq, client_id = [], None, 0, str(uuid4())
-        hello, finished, turn = {}, None, None
+        texts, cursor, client_id = [], None, str(uuid4())
+        finished, turn = None, None
+        hello.pop("turn", None)
         while finished is None:
             async with browser.socket(hello=hello) as chat:
                 if turn is None:
