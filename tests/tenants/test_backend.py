@@ -215,10 +215,28 @@ def test_a_server_that_ends_every_connection_is_an_error_not_an_endless_loop(acm
 def test_a_refused_binding_costs_no_connection(acme):
     stranger = replace(acme, role="nobody_at_all")
     for _ in range(20):  # more than the pool holds
+        connections[acme.alias].close()  # so that it is a fresh one that refuses
         with acting_for(stranger), pytest.raises(DatabaseError, match="nobody_at_all"):
             state_of(stranger)
     with acting_for(acme):
         assert state_of(acme) == expected(acme)
+
+
+def test_a_transaction_may_begin_before_its_tenant_but_runs_nothing_without_one(acme):
+    connections[acme.alias].close()
+    with pytest.raises(NoTenantContext), transaction.atomic(using=acme.alias):
+        EndUser.objects.using(acme.alias).count()
+    with transaction.atomic(using=acme.alias), acting_for(acme):
+        assert state_of(acme) == expected(acme)
+
+
+def test_a_connection_that_died_in_use_is_not_kept(acme):
+    with acting_for(acme):
+        pid = pid_of_a_used_connection(acme)
+        with connections["default"].cursor() as cursor:
+            cursor.execute("select pg_terminate_backend(%s, 1000)", [pid])
+        connections[acme.alias].close()
+        assert pid_of_a_used_connection(acme) != pid
 
 
 def test_a_connection_given_back_inside_a_transaction_keeps_nothing(acme):
