@@ -21,7 +21,7 @@ _STOP = frozenset(
         from get give go got had has have having he her here him his how i if in into is it its just know
         let like ll make many may me more most much my need no not of off offer on one only or other our out
         over please re s shall she should so some such t take tell than thank thanks that the their them
-        then there these they thing this those to too up us use ve very want was we well were what when
+        then there these they thing this those to too up us use ve very want long often was we well were what when
         where which while who whom whose why will with would yes you your yours hello hi hey ok okay der die
         das den dem des ein eine einen einem einer und oder ist sind war wie was wann wo wer warum kann
         können ich du sie er es wir ihr mein ihre ihren für mit von zu zum zur im auf bei gibt bitte haben

@@ -19,6 +19,10 @@ TABLE = [
     "[1] Hours and prices |  | \nValid from 1 January.\n\nOpening hours\n\nDay | Reception | Doctors\n"
     "Monday | 8:00 to 18:30 | none\nSaturday | 9:00 to 12:30 | by appointment\n\nThe phone is closed at noon."
 ]
+TESTS = [
+    "[1] Blood tests |  | \nThe fasting time before a blood lipid test is 12 hours.\n\n"
+    "Test | Fasting | Good to know\nHbA1c (long-term sugar) | none | eat as usual\nLipids | 12 hours | no alcohol"
+]
 HOMES = [
     "[1] Tenancy guide | p 1 | Deposit\nThe deposit is five weeks' rent. It costs nothing to view a flat.",
     "[2] Viewings |  | \nViewings take place on Saturdays between 10:00 and 14:00.",
@@ -76,6 +80,11 @@ async def test_it_reads_tables_by_row_and_column():
         "Opening hours:\n- Monday – Reception: 8:00 to 18:30; Doctors: none\n"
         "- Saturday – Reception: 9:00 to 12:30; Doctors: by appointment [1]\n\nThe phone is closed at noon. [1]"
     )
+
+
+async def test_how_long_asks_for_a_time_not_for_what_is_called_long():
+    answer = await said("How long should I fast before a blood test?", TESTS)
+    assert answer.startswith("The fasting time before a blood lipid test is 12 hours. [1]") and "HbA1c" not in answer
 
 
 @pytest.mark.parametrize("question", ["What does teeth whitening cost?", "Do you take Bupa?", "Is my dog allowed?"])
