@@ -235,10 +235,14 @@ class DomainAdmin(OperatorAdmin):
 
 @admin.register(Database)
 class DatabaseAdmin(ReadOnlyAdmin):
-    """Places where tenants can live; their addresses stand in the environment."""
+    """Places where tenants can live; `manage.py database` opens, checks and empties them."""
 
     list_display = ["name", "kind", "region", "state", "epoch", "created_at"]
     ordering = ["name"]
+    fields = [
+        "name", "kind", "region", "state", "host", "port", "database_name", "login_role", "url_variable",
+        "capacity_tenants", "capacity_bytes", "reserved_for", "epoch", "created_at",
+    ]  # fmt: skip
 
 
 @admin.register(AuditEvent)

@@ -49,6 +49,25 @@ def unseal(sealed: bytes, *, bound_to: str) -> bytes:
         raise Unreadable(f"a value of {bound_to} does not open for tenant {ref.id}") from None
 
 
+def seal_for_installation(plain: bytes, *, bound_to: str) -> bytes:
+    """Encrypt what belongs to no tenant with the installation's key: ``key id ":" nonce ciphertext``."""
+    name, key = settings.ENCRYPTION_KEYS[0]
+    nonce = os.urandom(NONCE_BYTES)
+    return name.encode() + b":" + nonce + AESGCM(key).encrypt(nonce, plain, bound_to.encode())
+
+
+def unseal_for_installation(sealed: bytes, *, bound_to: str) -> bytes:
+    """Decrypt it again, with whichever of ENCRYPTION_KEYS sealed it. Raises Unreadable."""
+    name, _, rest = sealed.partition(b":")
+    key = dict(settings.ENCRYPTION_KEYS).get(name.decode(errors="replace"))
+    if key is None:
+        raise Unreadable(f"the encryption key of {bound_to} is not in ENCRYPTION_KEYS")
+    try:
+        return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_to.encode())
+    except InvalidTag:
+        raise Unreadable(f"{bound_to} does not open with this installation's key") from None
+
+
 def _bound(ref: TenantRef, bound_to: str) -> bytes:
     return f"{ref.id}|{bound_to}".encode()
 

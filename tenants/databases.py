@@ -1,4 +1,7 @@
-"""Aliases for the databases where tenants live, added while the process runs."""
+"""Aliases for the databases where tenants live, added while the process runs.
+
+A tenant is always read together with the row of its database, so whatever process meets a new row knows what it needs.
+"""
 
 import os
 from threading import Lock
@@ -6,12 +9,15 @@ from typing import TYPE_CHECKING
 
 from django.conf import settings
 from django.db import connections
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from platform_site import postgres
+from tenants import crypto
 
 if TYPE_CHECKING:
     from tenants.models import Database
 
+PROVISION = "provision"
 _lock = Lock()
 
 
@@ -20,17 +26,85 @@ def ensure_alias(database: "Database") -> str:
 
     An alias name is never used again: when host or password change, the epoch counts up and a new alias begins.
     """
-    alias = database.alias
+    if database.alias not in connections.settings:
+        _add(database.alias, postgres.database(address(database), "", pool_size=settings.POOL_SIZE))
+    return database.alias
+
+
+def ensure_provision_alias(database: "Database") -> str:
+    """The alias under which the provisioning login works in this database. Platform work only."""
+    if same_place(_of_provision(), conninfo_to_dict(address(database))):
+        return PROVISION
+    alias = f"{PROVISION}:{database.alias}"
     if alias not in connections.settings:
-        with _lock:
-            # Swapped, not inserted: other threads may be iterating over the old dictionary
-            known = {**connections.settings, alias: postgres.database(_url(database), "", pool_size=settings.POOL_SIZE)}
-            connections.settings = connections.configure_settings(known)
+        _add(alias, postgres.database(provision_address(database), "pg_catalog", pooled=False))
     return alias
 
 
-def _url(database: "Database") -> str:
-    """The placement's login, from the environment variable its row names."""
+def address(database: "Database") -> str:
+    """Where it is and its login, as libpq reads it: from the row, or from the environment variable that the row names.
+
+    Raises  KeyError  the variable is not set
+    """
     if database.url_variable == "DATABASE_URL":
         return settings.DATABASE_URL
-    return os.environ[database.url_variable]
+    if database.url_variable:
+        return os.environ[database.url_variable]
+    return make_conninfo(
+        settings.DATABASE_URL,  # for what it says of the line: TLS and the like
+        host=database.host,
+        port=database.port,
+        dbname=database.database_name,
+        user=database.login_role,
+        password=password(database),
+    )
+
+
+def provision_address(database: "Database") -> str:
+    """The same place for the provisioning login, which exists once on the server."""
+    place, ours = conninfo_to_dict(address(database)), connections[PROVISION].settings_dict
+    return make_conninfo(**{**place, "user": ours["USER"], "password": ours["PASSWORD"]})
+
+
+def login_of(database: "Database") -> str:
+    """The role that the run time logs in with there."""
+    return conninfo_to_dict(address(database))["user"]
+
+
+def is_same(one: "Database", other: "Database") -> bool:
+    """Whether two rows are one physical database."""
+    return same_place(conninfo_to_dict(address(one)), conninfo_to_dict(address(other)))
+
+
+def same_place(one: dict, other: dict) -> bool:
+    """Whether two addresses lead to one physical database, whatever their logins."""
+    return _place(one) == _place(other)
+
+
+def password(database: "Database") -> str:
+    """The stored password of its login. Raises crypto.Unreadable."""
+    return crypto.unseal_for_installation(bytes(database.sealed_password), bound_to=_bound_to(database)).decode()
+
+
+def sealed(database: "Database", plain: str) -> bytes:
+    """A password as it may stand in the row. The row needs its id before."""
+    return crypto.seal_for_installation(plain.encode(), bound_to=_bound_to(database))
+
+
+def _bound_to(database: "Database") -> str:
+    return f"tenants_database.sealed_password|{database.pk}"
+
+
+def _place(parts: dict) -> tuple:
+    return parts.get("host") or "localhost", str(parts.get("port") or 5432), parts["dbname"]
+
+
+def _of_provision() -> dict:
+    ours = connections[PROVISION].settings_dict
+    return {"host": ours["HOST"], "port": ours["PORT"], "dbname": ours["NAME"]}
+
+
+def _add(alias: str, entry: dict) -> None:
+    with _lock:
+        # Swapped, not inserted: other threads may be iterating over the old dictionary
+        connections.settings = connections.configure_settings({**connections.settings, alias: entry})

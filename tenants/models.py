@@ -10,6 +10,8 @@ from tenants import databases
 from tenants.context import TenantRef, current, current_or_none, is_platform
 from tenants.ids import uuid7
 
+MOST_TENANTS = 500  # of one database: beyond, its catalogue slows everything down
+
 
 class UUIDModel(models.Model):
     """A row whose id is a version 7 UUID."""
@@ -51,7 +53,10 @@ class TenantOwned(UUIDModel):
 
 
 class Database(models.Model):
-    """A place where tenants can live."""
+    """A place where tenants can live. Its login stands here, sealed, or in an environment variable that is named here.
+
+    A trigger holds that a dedicated one has one tenant at most, and that a kind never changes.
+    """
 
     readable_by_all = True
 
@@ -60,18 +65,38 @@ class Database(models.Model):
         DEDICATED = "dedicated", "One tenant only"
 
     class State(models.TextChoices):
+        OPENING = "opening", "Being opened"
         OPEN = "open", "Takes new tenants"
         FULL = "full", "Takes no new tenants"
+        DRAINING = "draining", "Being emptied"
+        DROPPING = "dropping", "Being dropped"
 
     name = models.SlugField(max_length=30, unique=True)
     kind = models.CharField(max_length=10, choices=Kind, default=Kind.SHARED)
     region = models.CharField(max_length=40, blank=True)
     url_variable = models.CharField(
-        max_length=60, help_text="Environment variable that holds the address and login of this database"
+        max_length=60, blank=True, help_text="Environment variable that holds the address and login of this database"
     )
+    host = models.CharField(max_length=255, blank=True, db_default="")
+    port = models.PositiveIntegerField(null=True, blank=True)
+    database_name = models.CharField(max_length=63, blank=True, db_default="")
+    login_role = models.CharField(max_length=63, blank=True, db_default="")
+    sealed_password = models.BinaryField(null=True, help_text="Sealed with the installation's key")
+    capacity_tenants = models.PositiveIntegerField(default=MOST_TENANTS, db_default=MOST_TENANTS)
+    capacity_bytes = models.BigIntegerField(null=True, blank=True)
+    reserved_for = models.CharField(max_length=100, blank=True, db_default="", help_text="Whom it was opened for")
     epoch = models.PositiveIntegerField(default=1, help_text="Counts up when address or password change")
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=Q(capacity_tenants__lte=MOST_TENANTS), name="database_capacity"),
+            models.CheckConstraint(
+                condition=~Q(url_variable="") | (~Q(host="") & ~Q(database_name="") & ~Q(login_role="")),
+                name="database_has_an_address",
+            ),
+        ]
 
     def __str__(self):
         return self.name
@@ -80,6 +105,11 @@ class Database(models.Model):
     def alias(self) -> str:
         """Its Django alias in the present epoch."""
         return f"{self.name}_v{self.epoch}"
+
+    @property
+    def room(self) -> int:
+        """How many tenants may live there."""
+        return 1 if self.kind == self.Kind.DEDICATED else self.capacity_tenants
 
 
 class Tenant(TenantMixin):

@@ -5,37 +5,51 @@ next run with the same name finishes it.
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 
-from django.conf import settings
 from django.db import IntegrityError, connections, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.errors import Conflict
-from tenants import crypto, directory, names, registry, schema_template
+from tenants import crypto, directory, names, placements, registry, schemas
 from tenants.context import acting_for, acting_for_platform
-from tenants.errors import NameTaken, TenantUnavailable
+from tenants.errors import NameTaken
 from tenants.models import AuditEvent, Database, Domain, Tenant
 
 logger = logging.getLogger(__name__)
 
 
-def create(*, name: str, slug: str = "", vertical: str, plan: str, time_zone: str = "UTC", by: str) -> Tenant:
+def create(
+    *,
+    name: str,
+    slug: str = "",
+    vertical: str,
+    plan: str,
+    time_zone: str = "UTC",
+    database: str = "",
+    dedicated: bool = False,
+    by: str,
+) -> Tenant:
     """Make a tenant that can be used at once; return its row.
 
-    slug  its part of the host name; made from the name when empty
-    by    who ordered it, for the audit trail
-    Raises  BadName, NameTaken  nothing was made
-            Conflict            another run is making it
+    slug       its part of the host name; made from the name when empty
+    database   name of the database it shall live in; a shared one with room when empty
+    dedicated  open a database of its own for it
+    by         who ordered it, for the audit trail
+    Raises  BadName, NameTaken   nothing was made
+            NotFound, Conflict   no such database, it is full, or another run is making the tenant
     """
     options = registry.Options(vertical=vertical, plan=plan)
     name, time_zone = names.checked_name(name), names.checked_time_zone(time_zone)
     slug = names.checked_slug(slug) if slug else names.slug_for(name)
     with acting_for_platform(f"create tenant {name!r}"), _alone(name):
         registry.check_options(options)
-        tenant = _claim(name, slug, vertical)
-        _make_schema(tenant)
+        tenant = _claim(name, slug, vertical, partial(_place, name, database, dedicated, by))
+        level = schemas.make(tenant.database, tenant.schema_name, tenant.role)
+        Tenant.objects.filter(pk=tenant.pk).update(schema_level=level)
         _add_host(tenant)
         Tenant.objects.filter(pk=tenant.pk).update(timezone=time_zone)
         tenant.refresh_from_db()
@@ -64,16 +78,22 @@ def _alone(name: str) -> Iterator[None]:
             cursor.execute("select pg_advisory_unlock(hashtextextended(lower(%s), 0))", [name])
 
 
-def _claim(name: str, slug: str, vertical: str) -> Tenant:
+def _place(name: str, database: str, dedicated: bool, by: str) -> Database:
+    if dedicated:
+        return placements.open_dedicated(reserved_for=name, by=by)
+    return placements.for_new_tenant(database) if database else placements.with_room()
+
+
+def _claim(name: str, slug: str, vertical: str, place: Callable[[], Database] = placements.with_room) -> Tenant:
     """The tenant's row, new or left over from a run that was killed."""
     unfinished = Tenant.objects.filter(name__iexact=name, state=Tenant.State.PROVISIONING).first()
     if unfinished:
         return unfinished
     if Domain.objects.filter(domain=names.host_for(slug)).exclude(tenant__slug=slug).exists():
         raise NameTaken(f"The address “{names.host_for(slug)}” leads to another tenant. Choose another with --slug.")
-    database = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPEN).order_by("pk").first()
-    if database is None:
-        raise TenantUnavailable("No shared database takes new tenants. Open one first.")
+    if Tenant.objects.filter(Q(name__iexact=name) | Q(slug=slug)).exists():
+        raise _taken(name, slug)
+    database = place()
     with connections["platform"].cursor() as cursor:
         cursor.execute("select nextval(pg_get_serial_sequence('tenants_tenant', 'id'))")
         number = cursor.fetchone()[0]
@@ -90,28 +110,12 @@ def _claim(name: str, slug: str, vertical: str) -> Tenant:
         with transaction.atomic(using="platform"):
             tenant.save(force_insert=True, using="platform")
     except IntegrityError:
-        raise NameTaken(f"A tenant with the name “{name}” or the address “{slug}” exists already.") from None
+        raise _taken(name, slug) from None
     return tenant
 
 
-def _make_schema(tenant: Tenant) -> None:
-    """Role, schema and tables in one transaction: complete or absent."""
-    level, sql = schema_template.sql_for(tenant.schema_name)
-    schema, role, app = tenant.schema_name, tenant.role, f"{settings.INSTALL}_app"
-    with transaction.atomic(using="provision"), connections["provision"].cursor() as cursor:
-        cursor.execute("select 1 from pg_namespace where nspname = %s", [schema])
-        if cursor.fetchone():
-            return
-        cursor.execute("select 1 from pg_roles where rolname = %s", [role])
-        if not cursor.fetchone():
-            cursor.execute(f"create role {role} nologin")
-        cursor.execute(f"grant {role} to {app} with inherit false, set true")
-        cursor.execute(f"grant {role} to {settings.INSTALL}_provision with inherit false, set true")
-        cursor.execute(f"create schema {schema} authorization {role}")
-        cursor.execute(f"set local role {role}")
-        cursor.execute(sql)
-        cursor.execute("reset role")
-    Tenant.objects.filter(pk=tenant.pk).update(schema_level=level)
+def _taken(name: str, slug: str) -> NameTaken:
+    return NameTaken(f"A tenant with the name “{name}” or the address “{slug}” exists already.")
 
 
 def _add_host(tenant: Tenant) -> None:

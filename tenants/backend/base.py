@@ -8,6 +8,7 @@ alias       who may use it                        role              search_path 
 default     any work; none sees no tenant's rows  login             public        the tenant's id, or empty
 platform    platform work only                    login             public        empty
 provision   platform work, or pinned              login, or pinned  pg_catalog    empty
+            (and provision:<database>, the same login in a database of its own)
 owner       migrations of the control plane       login             public        empty
 other       the tenant placed there, or pinned    the tenant's      its schema    the tenant's id
 """
@@ -78,7 +79,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         ref = current_or_none()
         if self.alias in CONTROL_ALIASES:
             return self._wanted_of_control(ref)
-        if self.alias == "provision":
+        if self.alias.split(":")[0] == "provision":
             self._only_platform()
             return Binding("none", "pg_catalog", "")
         return self._wanted_of_data(ref)

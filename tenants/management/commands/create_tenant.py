@@ -20,6 +20,9 @@ class Command(BaseCommand):
         parser.add_argument("--slug", default="", help="its part of the address; made from the name by default")
         parser.add_argument("--owner-email", default="", help="who is invited; owner@<address> by default")
         parser.add_argument("--time-zone", default="UTC")
+        place = parser.add_mutually_exclusive_group()
+        place.add_argument("--database", default="", help="name of the database it shall live in (manage.py database)")
+        place.add_argument("--dedicated", action="store_true", help="open a database of its own for it")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def handle(self, *args, name, vertical, plan, slug, owner_email, time_zone, **options):
@@ -27,7 +30,14 @@ class Command(BaseCommand):
             if owner_email:
                 invitations.check_address(owner_email)
             tenant = provisioning.create(
-                name=name, slug=slug, vertical=vertical, plan=plan, time_zone=time_zone, by="manage.py create_tenant"
+                name=name,
+                slug=slug,
+                vertical=vertical,
+                plan=plan,
+                time_zone=time_zone,
+                database=options["database"],
+                dedicated=options["dedicated"],
+                by="manage.py create_tenant",
             )
         except PlatformError as error:
             raise CommandError(str(error)) from None

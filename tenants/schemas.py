@@ -1,0 +1,50 @@
+"""One tenant's database role and schema in one database: made whole, or not at all. Platform work."""
+
+from django.conf import settings
+from django.db import connections, transaction
+
+from tenants import databases, schema_template
+from tenants.models import Database
+
+
+def role_name(database: Database, tenant_id: int) -> str:
+    """The tenant's role there. Roles belong to the whole cluster, so the name says installation and database too."""
+    return f"{settings.INSTALL}_d{database.pk}_t_{tenant_id}"
+
+
+def make(database: Database, schema: str, role: str) -> str:
+    """Role, schema and tables in one transaction; return the level of migrations. What is there is left as it is."""
+    level, sql = schema_template.sql_for(schema)
+    alias, login = databases.ensure_provision_alias(database), databases.login_of(database)
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        if is_there(cursor, schema):
+            return level
+        cursor.execute("select 1 from pg_roles where rolname = %s", [role])
+        if not cursor.fetchone():
+            cursor.execute(f"create role {role} nologin")
+        cursor.execute(f"grant {role} to {login} with inherit false, set true")
+        cursor.execute(f"grant {role} to {settings.INSTALL}_provision with inherit false, set true")
+        cursor.execute(f"create schema {schema} authorization {role}")
+        cursor.execute(f"set local role {role}")
+        cursor.execute(sql)
+        cursor.execute("reset role")
+    return level
+
+
+def drop(database: Database, schema: str, role: str = "") -> None:
+    """Drop a schema with all that is in it, and the role if one is named. Absent ones are no error."""
+    alias = databases.ensure_provision_alias(database)
+    with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
+        cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [schema])
+        if owner := cursor.fetchone():
+            cursor.execute(f"set local role {owner[0]}")
+            cursor.execute(f"drop schema {schema} cascade")
+            cursor.execute("reset role")
+        if role:
+            cursor.execute(f"drop role if exists {role}")
+
+
+def is_there(cursor, schema: str) -> bool:
+    """Whether the cursor's database holds this schema."""
+    cursor.execute("select 1 from pg_namespace where nspname = %s", [schema])
+    return cursor.fetchone() is not None

@@ -1,0 +1,171 @@
+"""Databases as places: a dedicated one is its tenant's alone, and is usable at once."""
+
+import asyncio
+import io
+import random
+from uuid import uuid4
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import IntegrityError, connections
+from django.test import Client
+
+from agents.conversations.models import EndUser
+from platform_site.errors import Conflict
+from tenants import crypto, databases, directory, placements, provisioning
+from tenants.context import acting_for, acting_for_platform, run_for
+from tenants.ids import uuid7
+from tenants.models import Database, Tenant
+from tests.conftest import host_of
+
+
+@pytest.fixture
+def lonely():
+    """A tenant in a dedicated database."""
+    name = f"lonely-{uuid4().hex[:8]}"
+    yield provisioning.create(
+        name=name, slug=name, vertical="healthcare", plan="pro", dedicated=True, by="a test"
+    ).ref()
+    remove(name)
+
+
+def remove(name: str) -> None:
+    """The tenant's row and its database."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+    with acting_for_platform("a test"):
+        row = Tenant.objects.select_related("database").get(slug=name)
+        shared = Database.objects.get(name="shared_1")
+        Tenant.objects.filter(pk=row.pk).update(database=shared, state=Tenant.State.PROVISIONING)
+        placements.drop_dedicated(row.database, by="a test")
+
+
+def row_of(tenant) -> Database:
+    """The database where it lives."""
+    with acting_for_platform("a test"):
+        return Tenant.objects.select_related("database").get(pk=tenant.id).database
+
+
+def databases_and_roles(database: Database) -> tuple[int, int]:
+    """How many the server has that belong to this row."""
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        cursor.execute("select count(*) from pg_database where datname = %s", [database.database_name])
+        (found,) = cursor.fetchone()
+        cursor.execute("select count(*) from pg_roles where rolname ~ %s", [rf"_d{database.pk}_(login|t_\d+)$"])
+        return found, cursor.fetchone()[0]
+
+
+def test_a_tenant_in_a_dedicated_database_works_and_is_gone_when_it_is_dropped(lonely):
+    assert lonely.alias.startswith("dedicated_")
+    assert Client(headers={"host": host_of(lonely)}).get("/chat/").status_code == 200
+    with acting_for(lonely):
+        EndUser.objects.create(secret_hash="there")
+        with connections[lonely.alias].cursor() as cursor:
+            cursor.execute("select current_database(), session_user, current_user")
+            seen = cursor.fetchone()
+    row = row_of(lonely)
+    assert seen == (row.database_name, row.login_role, lonely.role)
+    assert databases_and_roles(row) == (1, 2)
+
+
+def test_nobody_else_may_connect_to_a_dedicated_database(lonely, acme):
+    place, own = row_of(lonely), row_of(acme)
+    for login in ("default", "platform"):
+        ours = connections[login].settings_dict
+        parts = psycopg.conninfo.conninfo_to_dict(databases.address(place))
+        with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+            psycopg.connect(**parts | {"user": ours["USER"], "password": ours["PASSWORD"]})
+    parts = psycopg.conninfo.conninfo_to_dict(databases.address(own))
+    with pytest.raises(psycopg.OperationalError, match="permission denied for database"):
+        psycopg.connect(**parts | {"user": place.login_role, "password": databases.password(place)})
+
+
+async def test_a10_shared_and_dedicated_interleaved_no_read_is_wrong(lonely, acme):
+    shared, tenants = uuid7(), [lonely, acme]
+    for tenant in tenants:
+        await run_for(tenant, EndUser.objects.create, id=shared, secret_hash=f"of {tenant.id}")
+    order = [random.choice(tenants) for _ in range(300)]
+    found = await asyncio.gather(*(run_for(tenant, lambda: EndUser.objects.get(pk=shared)) for tenant in order))
+    assert [one.secret_hash for one in found] == [f"of {tenant.id}" for tenant in order]
+
+
+def test_a_dedicated_database_holds_one_tenant_and_keeps_its_kind(lonely, acme):
+    place = row_of(lonely)
+    with acting_for_platform("a test"):
+        with pytest.raises(IntegrityError, match="exactly one tenant"):
+            Tenant.objects.filter(pk=acme.id).update(database=place)
+        with pytest.raises(IntegrityError, match="never changes"):
+            Database.objects.filter(pk=place.pk).update(kind="shared")
+        with pytest.raises(Conflict):
+            placements.drop_dedicated(place, by="a test")
+    with pytest.raises(Conflict):
+        provisioning.create(name=f"n{uuid4().hex}", vertical="healthcare", plan="pro", database=place.name, by="a test")
+
+
+def test_a_new_password_is_a_new_alias_and_the_tenant_works_on(lonely):
+    with acting_for_platform("a test"):
+        placements.change_password(row_of(lonely))
+    directory.forget()
+    fresh = directory.by_id(lonely.id)
+    assert fresh.alias != lonely.alias
+    with acting_for(fresh):
+        assert EndUser.objects.count() == 0
+
+
+def test_a_stored_password_opens_in_its_own_row_only(lonely):
+    place = row_of(lonely)
+    assert databases.password(place).encode() not in bytes(place.sealed_password)
+    place.pk += 1
+    with pytest.raises(crypto.Unreadable):
+        databases.password(place)
+
+
+@pytest.mark.parametrize("reached", ["row", "login", "database"])
+def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
+    purpose = f"killed-{uuid4().hex[:8]}"
+    with acting_for_platform("a test"):
+        row = placements._new_row(Database.Kind.DEDICATED, purpose)
+        with placements._server() as server:
+            if reached != "row":
+                placements._ensure_login(server, row.login_role, "other")
+            if reached == "database":
+                server.execute(f"create database {row.database_name} allow_connections false")
+        opened = placements.open_dedicated(reserved_for=purpose, by="a test")
+        assert (opened.pk, opened.state) == (row.pk, "open")
+        assert placements.check(opened)["faults"] == []
+        placements.drop_dedicated(opened, by="a test")
+        assert databases_and_roles(row) == (0, 0)
+        assert not Database.objects.filter(pk=row.pk).exists()
+
+
+def test_a_killed_drop_is_finished_by_the_next_one():
+    with acting_for_platform("a test"):
+        row = placements.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
+        with placements._server() as server:
+            server.execute(f"drop database {row.database_name}")
+        placements.drop_dedicated(row, by="a test")
+    assert databases_and_roles(row) == (0, 0)
+
+
+def test_a_full_or_draining_shared_database_takes_nobody():
+    with acting_for_platform("a test"):
+        before = placements.with_room()
+        Database.objects.filter(pk=before.pk).update(capacity_tenants=0)
+        try:
+            with pytest.raises(Conflict):
+                placements.for_new_tenant(before.name)
+        finally:
+            Database.objects.filter(pk=before.pk).update(capacity_tenants=500)
+
+
+def test_the_command_lists_checks_and_refuses(lonely):
+    name, out = row_of(lonely).name, io.StringIO()
+    call_command("database", "list", stdout=out)
+    call_command("database", "check", name, stdout=out)
+    assert name in out.getvalue() and "answers: 1 tenants" in out.getvalue()
+    call_command("database", "drain", name, stdout=out)
+    assert lonely.slug in out.getvalue()
+    for wrong in (["check", "nowhere"], ["drop", name], ["add"], ["drop", "shared_1"]):
+        with pytest.raises(CommandError):
+            call_command("database", *wrong)
