@@ -126,7 +126,7 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
     purpose = f"killed-{uuid4().hex[:8]}"
     with acting_for_platform("a test"):
         row = placements._new_row(Database.Kind.DEDICATED, purpose)
-        with placements._server() as server:
+        with placements.server() as server:
             if reached != "row":
                 placements._ensure_login(server, row.login_role, "other")
             if reached == "database":
@@ -142,10 +142,26 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
 def test_a_killed_drop_is_finished_by_the_next_one():
     with acting_for_platform("a test"):
         row = placements.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
-        with placements._server() as server:
+        with placements.server() as server:
             server.execute(f"drop database {row.database_name}")
         placements.drop_dedicated(row, by="a test")
     assert databases_and_roles(row) == (0, 0)
+
+
+def test_where_all_are_full_the_next_is_opened_and_used_at_once(make_tenant):
+    with acting_for_platform("a test"):
+        others = list(Database.objects.filter(state="open").values_list("pk", flat=True))
+        Database.objects.filter(pk__in=others).update(state="full")
+    try:
+        tenant = make_tenant("acme")
+        with acting_for(tenant):
+            assert EndUser.objects.count() == 0
+        with acting_for_platform("a test"):
+            place = Tenant.objects.select_related("database").get(pk=tenant.id).database
+        assert place.pk not in others and (place.kind, place.state, place.room) == ("shared", "open", 500)
+    finally:
+        with acting_for_platform("a test"):
+            Database.objects.filter(pk__in=others).update(state="open")
 
 
 def test_a_full_or_draining_shared_database_takes_nobody():
