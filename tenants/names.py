@@ -15,6 +15,7 @@ docs login auth sso account accounts billing root system internal localhost defa
 isolation-probe widget chat ws
 """
 RESERVED = frozenset(_RESERVED.split())
+STAND_IN = "isolation-probe"  # the synthetic tenant of tenants.isolation
 
 
 def checked_name(name: str) -> str:

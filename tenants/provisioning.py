@@ -32,6 +32,7 @@ def create(
     database: str = "",
     dedicated: bool = False,
     by: str,
+    synthetic: bool = False,
 ) -> Tenant:
     """Make a tenant that can be used at once; return its row.
 
@@ -39,12 +40,14 @@ def create(
     database   name of the database it shall live in; a shared one with room when empty
     dedicated  open a database of its own for it
     by         who ordered it, for the audit trail
+    synthetic  it is nobody's customer and may have a reserved slug
     Raises  BadName, NameTaken   nothing was made
             NotFound, Conflict   no such database, it is full, or another run is making the tenant
     """
     options = registry.Options(vertical=vertical, plan=plan)
     name, time_zone = names.checked_name(name), names.checked_time_zone(time_zone)
-    slug = names.checked_slug(slug) if slug else names.slug_for(name)
+    if not synthetic:
+        slug = names.checked_slug(slug) if slug else names.slug_for(name)
     with acting_for_platform(f"create tenant {name!r}"), _alone(name):
         registry.check_options(options)
         tenant = _claim(name, slug, vertical, partial(_place, name, database, dedicated, by))

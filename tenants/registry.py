@@ -3,12 +3,16 @@
 Source: architecture, section 4 (last paragraph).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from tenants.context import TenantRef
+
+if TYPE_CHECKING:
+    from tenants.isolation.attempts import Try
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,10 @@ class Options:
 Provision = Callable[[TenantRef, Options], None]
 Check = Callable[[Options], None]
 Upgrade = Callable[[BaseDatabaseWrapper], None]
+Prober = Callable[[TenantRef, TenantRef], "Iterable[Try]"]
 _provisioners: dict[str, Provision] = {}
 _upgrades: dict[str, Upgrade] = {}
+_probers: dict[str, Prober] = {}
 _checks: list[Check] = []
 
 
@@ -60,3 +66,16 @@ def register_upgrade(name: str, upgrade: Upgrade) -> None:
 def upgrades() -> dict[str, Upgrade]:
     """By app name."""
     return dict(_upgrades)
+
+
+def register_prober(name: str, prober: Prober) -> None:
+    """``prober(own, synthetic)`` gives what `tenants.isolation` is to try with one app's data.
+
+    Canaries go into the synthetic tenant alone, and are removed by the attempt that put them there.
+    """
+    _probers[name] = prober
+
+
+def probers() -> dict[str, Prober]:
+    """By app name."""
+    return dict(_probers)

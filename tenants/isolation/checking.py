@@ -1,0 +1,45 @@
+"""The isolation check of one tenant: every attempt, in both directions where it makes sense, and the stored result."""
+
+import time
+
+from platform_site.errors import BadInput
+from tenants import directory, names, registry
+from tenants.context import TenantRef, acting_for_platform
+from tenants.isolation import catalogue, messages, schemas, shared_rows, stand_in, stores
+from tenants.isolation.attempts import LEAKED, REFUSED, Attempt, run
+from tenants.models import IsolationCheck
+
+BOTH_WAYS = (schemas.tries, shared_rows.tries, stores.tries, messages.tries, catalogue.tries)
+
+
+def check(tenant: TenantRef) -> IsolationCheck:
+    """Try to get from the tenant to the synthetic one and back; store and return what became of each attempt.
+
+    Seconds, not milliseconds; reads no content of the tenant, and leaves nothing in it.
+    Raises  BadInput  the tenant is the synthetic one;  Conflict  that one is being made right now
+    """
+    if tenant.slug == names.STAND_IN:
+        raise BadInput("This tenant is what the others are checked against.")
+    started = time.monotonic()
+    other = stand_in.get()
+    attempts = [
+        *_all(tenant, other, [*BOTH_WAYS, *registry.probers().values()]),
+        *_all(other, tenant, BOTH_WAYS),
+    ]
+    with acting_for_platform("isolation check"):
+        return IsolationCheck.objects.create(
+            tenant_id=tenant.id,
+            seconds=round(time.monotonic() - started, 3),
+            ok=all(attempt.outcome == REFUSED for attempt in attempts),
+            leaked=sum(attempt.outcome == LEAKED for attempt in attempts),
+            attempts=[attempt.as_dict() for attempt in attempts],
+        )
+
+
+def customers() -> list[TenantRef]:
+    """Every tenant whose schema is ready, but for the synthetic one."""
+    return [ref for ref in directory.all_active() if ref.slug != names.STAND_IN]
+
+
+def _all(own: TenantRef, other: TenantRef, sources: list) -> list[Attempt]:
+    return [run(tried, own, other) for source in sources for tried in source(own, other)]
