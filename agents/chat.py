@@ -1,5 +1,8 @@
 """The hosted chat page: HTML with the messages so far, and tickets for its socket."""
 
+from collections.abc import Callable
+from functools import wraps
+
 from django.conf import settings
 from django.http import JsonResponse
 from django.middleware.csrf import get_token
@@ -8,12 +11,31 @@ from django.views.decorators.http import require_POST, require_safe
 
 from agents import assembly, joining, publishing
 from agents.conversations import reading, recording, visitors
+from tenants import lifecycle
+from tenants.errors import TenantPaused
 
 COOKIE_SECONDS = 180 * 24 * 3600
 SUGGESTIONS = 4
 
 
+def while_open(view: Callable) -> Callable:
+    """While the tenant is paused, this view says so in the tenant's brand (503) and does nothing."""
+
+    @wraps(view)
+    def answer(request, *args, **kwargs):
+        try:
+            lifecycle.refuse_if_paused(request.tenant)
+        except TenantPaused as error:
+            response = render(request, "errors/paused.html", status=error.status)
+            response["Retry-After"] = str(error.details["retry_after"])
+            return response
+        return view(request, *args, **kwargs)
+
+    return answer
+
+
 @require_safe
+@while_open
 def page(request):
     """The conversation as it stands; readable without a script."""
     secret = request.COOKIES.get(settings.VISITOR_COOKIE) or visitors.new_secret()
@@ -49,6 +71,7 @@ def page(request):
 
 
 @require_POST
+@while_open
 def ticket(request):
     """A new ticket, for a page that reconnects. 401 without the visitor's cookie."""
     secret = request.COOKIES.get(settings.VISITOR_COOKIE)
@@ -58,6 +81,7 @@ def ticket(request):
 
 
 @require_POST
+@while_open
 def new(request):
     """End what is open and begin anew."""
     if secret := request.COOKIES.get(settings.VISITOR_COOKIE):

@@ -9,17 +9,19 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from agents import joining, turns, wire
+from agents import joining, open_sockets, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor
 from platform_site.errors import PlatformError
+from tenants import lifecycle
 from tenants.context import TenantRef, acting_for, run_for
+from tenants.errors import TenantPaused
 from tenants.keys import channel_group
 
 logger = logging.getLogger(__name__)
 
 FAULTS_ALLOWED = 3
-CLOSE_FAULTS, CLOSE_SILENT, CLOSE_TOO_LARGE = 4400, 4408, 1009
+CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 1009
 FRAME_BYTES = 65_536
 
 
@@ -36,6 +38,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.pumps: dict[UUID, asyncio.Task] = {}
         self.group = ""
         await self.accept()
+        open_sockets.enter(self.tenant.id, self)
         self.silence = asyncio.get_running_loop().call_later(settings.HELLO_SECONDS, self._close_silent)
 
     async def dispatch(self, message):
@@ -46,6 +49,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
 
     async def disconnect(self, code):
+        open_sockets.leave(self.tenant.id, self)
         self.silence.cancel()
         for pump in self.pumps.values():
             pump.cancel()
@@ -60,12 +64,20 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._obey(self._parsed(text_data, bytes_data))
         except wire.BadFrame as error:
             await self._fault(error)
+        except TenantPaused:
+            await self.pause()
         except PlatformError as error:
             details = {name: error.details.get(name) for name in ("id", "retry_after")}
             await self._answer(wire.Error(code=error.code, text=str(error), **details))
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))
+
+    async def pause(self):
+        """The tenant is paused: say so and close. A running answer is stored, and seen when the tenant goes on."""
+        error = TenantPaused(retry_after=TenantPaused.RETRY_SECONDS)
+        await self._answer(wire.Error(code=error.code, text=str(error), retry_after=error.details["retry_after"]))
+        await self.close(CLOSE_PAUSED)
 
     def _parsed(self, text: str | None, data: bytes | None) -> wire.Frame:
         if text is None:
@@ -109,6 +121,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     # --- hello
 
     async def _join(self, frame: wire.Hello):
+        lifecycle.refuse_if_paused(self.tenant)
         joined = await self._run(joining.join, frame, cookies=self.scope.get("cookies") or {})
         self.silence.cancel()
         self.visitor, self.conversation, self.seq = joined.visitor, joined.conversation, joined.ready.seq

@@ -18,7 +18,7 @@ from redis.exceptions import RedisError
 from knowledge import tasks
 from knowledge.models import Document, WorkToken
 from platform_site.errors import TemporaryFailure
-from tenants import directory, store
+from tenants import directory, lifecycle, store
 from tenants.context import acting_for, current
 from tenants.keys import system_key
 from tenants.transactions import after_commit, atomic
@@ -123,6 +123,8 @@ def _look_after(tenant_id: int, client) -> None:
     if ref is None:
         client.srem(PENDING, tenant_id)
         return
+    if lifecycle.is_paused(ref):
+        return  # the mark stays: its documents wait until it goes on
     with acting_for(ref):
         if not Document.objects.unfinished().exists():
             client.srem(PENDING, tenant_id)  # then look again: an upload may have marked before and committed after

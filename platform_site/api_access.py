@@ -7,12 +7,14 @@ from django.http import Http404
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from rest_framework import exceptions
 from rest_framework.authentication import BaseAuthentication, SessionAuthentication, get_authorization_header
-from rest_framework.permissions import BasePermission
+from rest_framework.permissions import SAFE_METHODS, BasePermission
 from rest_framework.response import Response
 
 from platform_site import outage
 from platform_site.errors import PlatformError, TemporaryFailure
+from tenants import lifecycle
 from tenants.accounts import keys
+from tenants.context import current
 
 logger = logging.getLogger(__name__)
 
@@ -43,15 +45,23 @@ class TwoIdentities(PlatformError):
 
 
 class MayCall(BasePermission):
-    """A key needs the view's scope, a member of staff its right. A view that names neither is closed."""
+    """A key needs the view's scope, a member of staff its right. A view that names neither is closed.
+
+    While the tenant is paused, whoever may call may read only.
+    """
 
     def has_permission(self, request, view):
-        caller = request.user
+        allowed = self._is_allowed(request.user, view, request.method)
+        if allowed and request.method not in SAFE_METHODS:
+            lifecycle.refuse_if_paused(current())
+        return allowed
+
+    def _is_allowed(self, caller, view, method: str) -> bool:
         if isinstance(caller, keys.Caller):
-            return _named(view, "required_scope", request.method) in caller.scopes
+            return _named(view, "required_scope", method) in caller.scopes
         if caller is None or not caller.is_authenticated:
             return False
-        return caller.may(_named(view, "required_right", request.method))
+        return caller.may(_named(view, "required_right", method))
 
 
 def _named(view, attribute: str, method: str) -> str:

@@ -44,6 +44,7 @@ class Environment(BaseSettings):
     qdrant_url: str
     qdrant_api_key: str = ""
     email_url: str = ""
+    support_email: str = ""  # whom a paused tenant's staff are told to write to
 
     public_scheme: Literal["http", "https"] = "http"
     public_port: int = 8000

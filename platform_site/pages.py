@@ -9,6 +9,7 @@ from django.urls import reverse
 from branding import brands
 from platform_site import outage
 from platform_site.logs import request_id
+from tenants import lifecycle
 
 
 def page_frame(request) -> dict:
@@ -19,7 +20,18 @@ def page_frame(request) -> dict:
     if getattr(request, "failed", False):
         return {"brand": brands.last_known(tenant)}
     user = getattr(request, "user", None)
-    return {"brand": brands.current(), "nav": _navigation(request, user) if user else []}
+    return {
+        "brand": brands.current(),
+        "nav": _navigation(request, user) if user else [],
+        "paused": _pause(user) if lifecycle.is_paused(tenant) else None,
+    }
+
+
+def _pause(user) -> dict | None:
+    """For staff: why their tenant is paused, and whom to write to."""
+    if user is None or not user.is_authenticated:
+        return None
+    return {"reason": lifecycle.reason(), "contact": settings.SUPPORT_EMAIL}
 
 
 NAVIGATION = [  # heading, name, label, icon, right

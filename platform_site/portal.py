@@ -13,14 +13,17 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect
 
 from platform_site.errors import NotFound, PlatformError
+from tenants import lifecycle
 
+SAFE = ("GET", "HEAD", "OPTIONS")
 CONTROLS = re.compile(r"[\x00-\x1f\x7f]")
 
 
 def staff_page(*, permission: str) -> Callable:
     """A page for signed-in staff whose role has ``permission`` (a right of tenants/accounts/roles.py).
 
-    A PlatformError of the verb becomes a message on the page it came from; NotFound becomes the 404 page.
+    A PlatformError of the verb becomes a message on the page it came from; NotFound becomes the 404 page. While the
+    tenant is paused, staff may look at everything and change nothing.
     """
 
     def decorate(view):
@@ -31,6 +34,8 @@ def staff_page(*, permission: str) -> Callable:
             if not request.user.may(permission):
                 return render(request, "errors/403.html", {"permission": permission}, status=403)
             try:
+                if request.method not in SAFE:
+                    lifecycle.refuse_if_paused(request.tenant)
                 return view(request, *args, **kwargs)
             except NotFound:
                 raise Http404 from None

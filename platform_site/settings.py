@@ -227,6 +227,7 @@ else:
     EMAIL_BACKEND = "django.core.mail.backends.filebased.EmailBackend"
     EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_TIMEOUT = 10
+SUPPORT_EMAIL = env.support_email
 DEFAULT_FROM_EMAIL = f"no-reply@{PLATFORM_HOST}"
 
 # --- models and the turn (seconds, tokens, characters)

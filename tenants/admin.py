@@ -25,7 +25,7 @@ from platform_site.admin_pages import (
     swatch,
 )
 from platform_site.errors import PlatformError
-from tenants import directory, names
+from tenants import admin_actions, directory, names
 from tenants.models import AuditEvent, Database, Domain, Tenant
 
 TONES = {"active": "ok", "provisioning": "info", "suspended": "warn"}
@@ -61,6 +61,7 @@ class TenantAdmin(OperatorAdmin):
 
     may_change = True
     form = TenantForm
+    actions = [admin_actions.suspend, admin_actions.resume]
     list_display = ["name", "slug", "status", "plan", "placement", "tokens_this_month", "last_activity"]
     list_filter = ["state", "database"]
     list_select_related = ["database"]

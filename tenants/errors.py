@@ -23,7 +23,31 @@ class NameTaken(Conflict):
     code = "name_taken"
 
 
+class TenantPaused(TemporaryFailure):
+    """An operator has paused the tenant: nothing new is taken in. details: retry_after (seconds)"""
+
+    code = "tenant_paused"
+    text = "This service is paused."
+    RETRY_SECONDS = 60
+
+
 class TenantUnavailable(TemporaryFailure):
     """The tenant's database does not answer, or the tenant is being moved."""
 
     code = "tenant_unavailable"
+
+
+class TenantMoved(TenantUnavailable):
+    """The tenant has left the place where this work looked for it; begun again, the work finds it."""
+
+
+class NoLock(TenantUnavailable):
+    """A move could not make the tenant's writes wait, because others worked too long. Nothing was changed."""
+
+    code = "no_lock"
+
+
+class CopyDiffers(Conflict):
+    """Source and copy do not agree; the copy was thrown away."""
+
+    code = "copy_differs"

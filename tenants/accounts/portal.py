@@ -12,6 +12,7 @@ from django.views.decorators.http import require_http_methods, require_POST
 
 from platform_site.errors import BadInput, NotFound, PlatformError
 from platform_site.portal import staff_page, typed
+from tenants import lifecycle
 from tenants.accounts import invitations, keys, roles
 from tenants.accounts import team as team_rules
 from tenants.accounts.models import ApiKey, Invitation, User
@@ -36,6 +37,7 @@ def invitation(request, secret):
     page = {"invitation": found, "name": typed(request.POST, "name", most=100)}
     if request.method == "POST":
         try:
+            lifecycle.refuse_if_paused(request.tenant)
             user = invitations.accept(secret, name=page["name"], password=request.POST.get("password", ""))
         except PlatformError as error:
             page["error"] = str(error)

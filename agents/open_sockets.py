@@ -1,0 +1,61 @@
+"""The open sockets of this process by tenant, so that those of a paused tenant can be closed.
+
+Each process looks for itself, with one query for all its tenants: no message can be missed, and Valkey may be away.
+"""
+
+import asyncio
+import logging
+from collections import defaultdict
+from typing import Protocol
+
+from tenants import directory, lifecycle
+from tenants.context import run_for_nobody
+
+logger = logging.getLogger(__name__)
+
+LOOK_SECONDS = 2  # a paused tenant's sockets are closed within 5
+_open: dict[int, set["Socket"]] = defaultdict(set)
+_watching: asyncio.Task | None = None
+
+
+class Socket(Protocol):
+    """What can be told that its tenant is paused."""
+
+    async def pause(self) -> None:
+        """Say so and close."""
+
+
+def enter(tenant_id: int, socket: Socket) -> None:
+    """A socket was accepted. The first one starts the watch."""
+    global _watching
+    _open[tenant_id].add(socket)
+    if _watching is None or _watching.done():
+        _watching = asyncio.create_task(_watch(), name="paused tenants")
+
+
+def leave(tenant_id: int, socket: Socket) -> None:
+    """A socket has gone."""
+    _open[tenant_id].discard(socket)
+    if not _open[tenant_id]:
+        del _open[tenant_id]
+
+
+async def _watch() -> None:
+    """While sockets are open, look whose tenants were paused."""
+    while _open:
+        await asyncio.sleep(LOOK_SECONDS)
+        try:
+            await _close_paused()
+        except Exception:  # the outermost frame of a task that must outlive any fault
+            logger.exception("paused tenants not looked for")
+
+
+async def _close_paused() -> None:
+    paused = await run_for_nobody(lifecycle.paused_among, list(_open))
+    if not paused:
+        return
+    directory.forget()  # or a new socket would be let in for the rest of 5 seconds
+    sockets = [socket for tenant_id in paused for socket in _open.get(tenant_id, ())]
+    for result in await asyncio.gather(*(socket.pause() for socket in sockets), return_exceptions=True):
+        if isinstance(result, Exception):
+            logger.info("a socket had gone before it was closed", extra={"error": type(result).__name__})
