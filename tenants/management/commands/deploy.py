@@ -22,5 +22,7 @@ class Command(BaseCommand):
             rowsecurity.apply(connections["owner"])
             Database.objects.get_or_create(name="shared_1", defaults={"url_variable": "DATABASE_URL"})
             schema_template.ensure()
-            count = fleet.migrate_all()
-        self.stdout.write(f"Control plane is current; {count} tenants were migrated.")
+            run = fleet.migrate()
+        self.stdout.write(f"Control plane is current; {len(run.migrated)} tenants were migrated.")
+        if run.failed:
+            raise CommandError(run.trouble())

@@ -1,0 +1,182 @@
+"""Bringing all tenants up to a release: what is skipped, what is tried again, what is reported."""
+
+import json
+from contextlib import contextmanager
+from io import StringIO
+from threading import Timer
+
+import psycopg
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.test.utils import CaptureQueriesContext
+from psycopg import sql
+
+from platform_site.errors import NotFound
+from tenants import databases, fleet, schema_template
+from tenants.context import acting_for_platform
+from tenants.models import Tenant
+
+
+@pytest.fixture
+def fleet_of(make_tenant):
+    """``fleet_of("a", "b")``: new tenants; all others of the database are current."""
+
+    def make(*names):
+        with acting_for_platform("a test"):
+            Tenant.objects.exclude(state=Tenant.State.PROVISIONING).update(schema_level=schema_template.fingerprint())
+        return [make_tenant(name) for name in names]
+
+    yield make
+    with acting_for_platform("a test"):  # those that were broken on purpose would fail in every later run
+        Tenant.objects.exclude(state=Tenant.State.PROVISIONING).update(schema_level=schema_template.fingerprint())
+
+
+def set_back(*refs) -> None:
+    """Let these be of an older release, as far as their rows say."""
+    with acting_for_platform("a test"):
+        Tenant.objects.filter(pk__in=[ref.id for ref in refs]).update(schema_level="older")
+
+
+def level_of(ref) -> str:
+    with acting_for_platform("a test"):
+        return Tenant.objects.get(pk=ref.id).schema_level
+
+
+def execute(ref, statement: str) -> None:
+    """As the tenant's role, in its schema."""
+    with acting_for_platform("a test"):
+        connection = connections[databases.PROVISION]
+        with connection.pinned(ref.schema, ref.role), connection.cursor() as cursor:
+            cursor.execute(statement)
+
+
+def break_down(ref) -> None:
+    """The next migration meets a table that it would make."""
+    execute(ref, "delete from django_migrations where app = 'outbox'")
+
+
+def migrate(**options) -> dict:
+    """The command's JSON, whether it ended well or not."""
+    out = StringIO()
+    failed = ""
+    try:
+        call_command("migrate_fleet", json=True, stdout=out, **options)
+    except CommandError as error:
+        failed = str(error)
+    return json.loads(out.getvalue()) | {"ended": failed}
+
+
+def test_only_those_behind_are_migrated_and_their_rows_say_so(fleet_of):
+    one, two, three = fleet_of("one", "two", "three")
+    set_back(one, two)
+    result = migrate()
+    assert sorted(result["migrated"]) == sorted([one.slug, two.slug]) and result["ended"] == ""
+    assert level_of(one) == level_of(two) == level_of(three) == schema_template.fingerprint()
+    assert migrate()["migrated"] == []
+
+
+def test_a_current_fleet_costs_two_queries_however_many_tenants_it_has(fleet_of):
+    fleet_of("one", "two", "three")
+    with acting_for_platform("a test"), CaptureQueriesContext(connections["platform"]) as asked:
+        fleet.migrate()
+    assert len([query for query in asked if "set_config" not in query["sql"]]) <= 3
+
+
+def test_a_failing_tenant_is_reported_and_stops_nobody_and_the_next_run_goes_on(fleet_of):
+    bad, good, other = fleet_of("bad", "good", "other")
+    break_down(bad)
+    set_back(bad, good, other)
+    result = migrate()
+    assert sorted(result["migrated"]) == sorted([good.slug, other.slug])
+    assert [one["tenant"] for one in result["failed"]] == [bad.slug]
+    assert "already exists" in result["failed"][0]["error"] and "\n" not in result["failed"][0]["error"]
+    assert bad.slug in result["ended"]
+    execute(bad, "drop table outbox_usageevent cascade")
+    again = migrate()
+    assert again["migrated"] == [bad.slug] and again["ended"] == ""
+
+
+def test_real_changes_of_many_tenants_at_once_give_each_its_own_tables(fleet_of):
+    refs = fleet_of(*"abcdef")
+    for ref in refs:
+        break_down(ref)
+        execute(ref, "drop table outbox_usageevent cascade")
+    set_back(*refs)
+    assert sorted(migrate(workers=6)["migrated"]) == sorted(ref.slug for ref in refs)
+    for ref in refs:
+        execute(ref, f"select count(*) from {ref.schema}.outbox_usageevent")
+
+
+def test_canaries_go_first_and_one_that_fails_stops_the_run(fleet_of):
+    bad, good, canary = fleet_of("bad", "good", "canary")
+    break_down(bad)
+    set_back(bad, good, canary)
+    result = migrate(canary=[canary.slug, bad.slug])
+    assert result["migrated"] == [canary.slug] and result["stopped"]
+    assert level_of(good) == "older"
+
+
+def test_an_unknown_canary_is_refused_before_anything_is_done(fleet_of):
+    (one,) = fleet_of("one")
+    set_back(one)
+    with acting_for_platform("a test"), pytest.raises(NotFound):
+        fleet.migrate(canaries=["nobody-here"])
+    assert level_of(one) == "older"
+
+
+def test_a_lock_that_is_held_for_a_while_is_waited_for_in_short_attempts(fleet_of):
+    (one,) = fleet_of("one")
+    set_back(one)
+    with _holding(one) as holder:
+        Timer(fleet.LOCK_TIMEOUT_MS / 1000 + 0.3, holder.rollback).start()
+        result = migrate()
+        assert result["migrated"] == [one.slug]
+        assert result["seconds"] > fleet.LOCK_TIMEOUT_MS / 1000
+
+
+@contextmanager
+def _holding(ref):
+    """A connection that has the tenant's record of migrations locked."""
+    with acting_for_platform("a test"):
+        address = databases.provision_address(Tenant.objects.select_related("database").get(pk=ref.id).database)
+    with psycopg.connect(address) as holder:
+        holder.execute(sql.SQL("set role {}").format(sql.Identifier(ref.role)))
+        table = sql.Identifier(ref.schema, "django_migrations")
+        holder.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
+        yield holder
+
+
+def test_the_plan_names_who_is_behind_and_changes_nothing(fleet_of):
+    one, two = fleet_of("one", "two")
+    set_back(one)
+    out = StringIO()
+    call_command("migrate_fleet", plan=True, json=True, stdout=out)
+    assert [waiting["tenant"] for waiting in json.loads(out.getvalue())["behind"]] == [one.slug]
+    assert level_of(one) == "older"
+
+
+def test_deploy_ends_with_an_error_that_names_the_tenant_that_failed(fleet_of):
+    (bad,) = fleet_of("bad")
+    break_down(bad)
+    set_back(bad)
+    with pytest.raises(CommandError, match=bad.slug):
+        call_command("deploy", stdout=StringIO())
+
+
+def test_the_list_tells_state_plan_place_size_and_level_in_one_round_trip_per_database(fleet_of):
+    one, two = fleet_of("one", "two")
+    set_back(two)
+    out = StringIO()
+    with acting_for_platform("a test"), CaptureQueriesContext(connections[databases.PROVISION]) as asked:
+        call_command("tenants", json=True, stdout=out)
+    found = {row["slug"]: row for row in json.loads(out.getvalue())}
+    assert found[one.slug] | {"bytes": 0, "name": ""} == {
+        "slug": one.slug, "name": "", "state": "active", "plan": "pro", "database": "shared_1", "kind": "shared",
+        "bytes": 0, "days": 0, "current": True,
+    }  # fmt: skip
+    assert found[one.slug]["bytes"] > 100_000 and found[two.slug]["current"] is False
+    assert len([query for query in asked if "pg_total_relation_size" in query["sql"]]) == 1
+    shown = StringIO()
+    call_command("tenants", stdout=shown)
+    assert two.slug in shown.getvalue() and "behind" in shown.getvalue()
