@@ -7,12 +7,13 @@ class AgentsConfig(AppConfig):
     name = "agents"
 
     def ready(self):
-        from agents import embedding, verticals
+        from agents import embedding, isolation, verticals
         from knowledge import embedder, tokens
         from metering import plans, prices
         from tenants import registry
 
         registry.register_provisioner("agents", verticals.provision, check=verticals.check)
+        registry.register_prober("agents", isolation.tries)
         prices.register_pricer(_price)
         embedder.register(embedding.embed, record=embedding.record)
         tokens.register_concurrency(lambda: plans.allowances().ingest_concurrency)

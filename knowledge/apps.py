@@ -6,6 +6,13 @@ class KnowledgeConfig(AppConfig):
 
     def ready(self):
         from knowledge.provisioning import provision
-        from tenants.registry import register_provisioner
+        from tenants import registry
 
-        register_provisioner("knowledge", provision)
+        registry.register_provisioner("knowledge", provision)
+        registry.register_prober("knowledge", _tries)
+
+
+def _tries(own, synthetic):
+    from knowledge import isolation  # loads the client of the vector store, which few processes need
+
+    return isolation.tries(own, synthetic)

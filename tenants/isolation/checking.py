@@ -20,13 +20,12 @@ def check(tenant: TenantRef) -> IsolationCheck:
     """
     if tenant.slug == names.STAND_IN:
         raise BadInput("This tenant is what the others are checked against.")
-    started = time.monotonic()
-    other = stand_in.get()
-    attempts = [
-        *_all(tenant, other, [*BOTH_WAYS, *registry.probers().values()]),
-        *_all(other, tenant, BOTH_WAYS),
-    ]
-    with acting_for_platform("isolation check"):
+    with acting_for_platform(f"isolation check of tenant {tenant.id}"):
+        started, other = time.monotonic(), stand_in.get()
+        attempts = [
+            *_all(tenant, other, [*BOTH_WAYS, *registry.probers().values()]),
+            *_all(other, tenant, BOTH_WAYS),
+        ]
         return IsolationCheck.objects.create(
             tenant_id=tenant.id,
             seconds=round(time.monotonic() - started, 3),
