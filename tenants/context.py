@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Union
 from django.conf import settings
 from django.db import close_old_connections
 
-from tenants.errors import NoTenantContext
+from tenants.errors import NoTenantContext, TenantMoved
 
 if TYPE_CHECKING:
     from tenants.models import Tenant
@@ -48,6 +48,8 @@ class PlatformWork:
     reason: str
 
 
+# By tenant id and the alias it has left: where it lives now, as far as this process has noticed
+_moved: dict[tuple[int, str], TenantRef] = {}
 _current: ContextVar[TenantRef | PlatformWork | None] = ContextVar("atrium_context", default=None)
 
 
@@ -70,13 +72,27 @@ def is_platform() -> bool:
     return isinstance(_current.get(), PlatformWork)
 
 
+def learn_move(old: TenantRef, new: TenantRef) -> None:
+    """Whoever still holds ``old`` acts for ``new`` from now on: sockets keep their ref for hours."""
+    _moved.pop((new.id, new.alias), None)  # it may have come back
+    if old.alias != new.alias:
+        _moved[old.id, old.alias] = new
+
+
+def newest(ref: TenantRef) -> TenantRef:
+    """The same tenant where it lives now, as far as this process knows."""
+    while later := _moved.get((ref.id, ref.alias)):
+        ref = later
+    return ref
+
+
 @contextmanager
 def acting_for(tenant: Union["Tenant", TenantRef]) -> Iterator[TenantRef]:
     """Everything inside the block belongs to one tenant: rows, schema, database, key prefixes.
 
     Raises  RuntimeError  the block already acts for another tenant
     """
-    ref = tenant if isinstance(tenant, TenantRef) else tenant.ref()
+    ref = newest(tenant if isinstance(tenant, TenantRef) else tenant.ref())
     outer = _current.get()
     if isinstance(outer, TenantRef) and outer != ref:
         raise RuntimeError(f"already acting for tenant {outer.id}, refusing tenant {ref.id}")
@@ -119,8 +135,13 @@ async def run_for_nobody(verb: Callable, /, *args, **kwargs):
 
 
 def _act(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
-    with acting_for(tenant):
-        return verb(*args, **kwargs)
+    """Once more where the tenant has been moved meanwhile: nothing of the first attempt was kept."""
+    try:
+        with acting_for(tenant):
+            return verb(*args, **kwargs)
+    except TenantMoved:
+        with acting_for(tenant):
+            return verb(*args, **kwargs)
 
 
 def _on_a_thread(call: Callable) -> asyncio.Future:

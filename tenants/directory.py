@@ -7,8 +7,8 @@ from dataclasses import dataclass
 import idna
 from django.conf import settings
 
-from tenants.context import TenantRef
-from tenants.models import Domain, Tenant
+from tenants.context import TenantRef, learn_move
+from tenants.models import Domain, Move, Tenant
 
 CACHE_SECONDS = 5
 MOST_ENTRIES = 10_000
@@ -66,6 +66,27 @@ def by_id(tenant_id: int) -> TenantRef | None:
     return _keep(tenant_id, tenant.ref() if tenant else None)
 
 
+def has_moved(ref: TenantRef) -> bool:
+    """Whether the tenant lives elsewhere than ``ref`` says, after its tables were missed there. Asks the database.
+
+    The old place is fenced some milliseconds before the directory says the new one, so a move that is under way counts,
+    and its end is awaited for a moment.
+    """
+    for wait in (0, 0.05, 0.2, 0.5):
+        time.sleep(wait)
+        tenant = Tenant.objects.select_related("database").filter(pk=ref.id).first()
+        if tenant is None:
+            return False
+        found = tenant.ref()
+        if found.alias != ref.alias:
+            learn_move(ref, found)
+            forget()
+            return True
+        if not Move.objects.filter(state__in=Move.UNDER_WAY).exists():
+            return False
+    return True
+
+
 def all_active() -> list[TenantRef]:
     """Every tenant whose schema is ready, by id."""
     ready = Tenant.objects.select_related("database").exclude(state=Tenant.State.PROVISIONING)
@@ -92,5 +113,8 @@ def _tenant_of_domain(name: str) -> TenantRef | None:
 def _keep(key: str | int, found: Found) -> Found:
     if len(_cache) >= MOST_ENTRIES:
         _cache.clear()
+    before = _cache.get(key, (0, None))[1]
+    if isinstance(before, TenantRef) and before == found and before.alias != found.alias:
+        learn_move(before, found)
     _cache[key] = (time.monotonic() + CACHE_SECONDS, found)
     return found

@@ -49,7 +49,7 @@ def drop_dedicated(database: Database, *, by: str) -> None:
     if database.tenants.exists():
         raise Conflict(f"A tenant lives in “{database.name}”. Move it away first.")
     Database.objects.filter(pk=database.pk).update(state=Database.State.DROPPING)
-    with server() as server:
+    with on_server() as server:
         server.execute(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.database_name))
         )
@@ -112,7 +112,7 @@ def change_password(database: Database) -> None:
     plain = secrets.token_urlsafe(32)
     sealed = databases.sealed(database, plain)
     Database.objects.filter(pk=database.pk).update(sealed_password=sealed, epoch=F("epoch") + 1)
-    with server() as server:  # after the row: killed here, the next call repairs it
+    with on_server() as server:  # after the row: killed here, the next call repairs it
         _ensure_login(server, database.login_role, plain)
 
 
@@ -168,7 +168,7 @@ def _new_row(kind: str, reserved_for: str) -> Database:
 def _build(row: Database, by: str) -> Database:
     """Login and database as the row says; each step may be repeated. Nobody can connect before the grants stand."""
     name, login = sql.Identifier(row.database_name), sql.Identifier(row.login_role)
-    with server() as server:
+    with on_server() as server:
         _ensure_login(server, row.login_role, databases.password(row))
         if not server.execute("select 1 from pg_database where datname = %s", [row.database_name]).fetchone():
             make = "create database {} template template0 encoding 'UTF8' allow_connections false"
@@ -197,7 +197,7 @@ def _ensure_login(server, role: str, password: str) -> None:
 
 
 @contextmanager
-def server():
+def on_server():
     """The provisioning login outside any transaction: databases cannot be made inside one."""
     ours = connections[databases.PROVISION].settings_dict
     place = conninfo_to_dict(settings.DATABASE_URL) | {"dbname": ours["NAME"], "host": ours["HOST"] or "localhost"}

@@ -32,7 +32,7 @@ def make(database: Database, schema: str, role: str) -> str:
 
 
 def drop(database: Database, schema: str, role: str = "") -> None:
-    """Drop a schema with all that is in it, and the role if one is named. Absent ones are no error."""
+    """Drop a schema with all in it, and the role if one is named and owns nothing more. Absent ones are no error."""
     alias = databases.ensure_provision_alias(database)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [schema])
@@ -41,7 +41,18 @@ def drop(database: Database, schema: str, role: str = "") -> None:
             cursor.execute(f"drop schema {schema} cascade")
             cursor.execute("reset role")
         if role:
-            cursor.execute(f"drop role if exists {role}")
+            _drop_role(cursor, role)
+
+
+def _drop_role(cursor, role: str) -> None:
+    """Unless something anywhere in the cluster is still its own, as an older copy of the tenant may be."""
+    cursor.execute(
+        "select 1 from pg_roles r where rolname = %s and not exists (select 1 from pg_shdepend d"
+        " where d.refclassid = 'pg_authid'::regclass and d.refobjid = r.oid)",
+        [role],
+    )
+    if cursor.fetchone():
+        cursor.execute(f"drop role {role}")
 
 
 def is_there(cursor, schema: str) -> bool:

@@ -10,6 +10,7 @@ from celery.exceptions import Reject
 
 from tenants import directory
 from tenants.context import acting_for, acting_for_platform, current
+from tenants.errors import TenantMoved
 
 logger = logging.getLogger(__name__)
 HEADER = "atrium_tenant"
@@ -30,8 +31,12 @@ class TenantTask(Task):
         if ref is None:
             logger.error("task without a known tenant", extra={"task": self.name})
             raise Reject("no such tenant", requeue=False)
-        with acting_for(ref):
-            return super().__call__(*args, **kwargs)
+        try:
+            with acting_for(ref):
+                return super().__call__(*args, **kwargs)
+        except TenantMoved:  # nothing of the first attempt was kept
+            with acting_for(ref):
+                return super().__call__(*args, **kwargs)
 
 
 class PlatformTask(Task):

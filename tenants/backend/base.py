@@ -18,13 +18,14 @@ from contextlib import contextmanager
 from typing import NamedTuple
 
 import psycopg
+from django.db import DatabaseError
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.utils.asyncio import async_unsafe
 from django_tenants.postgresql_backend import base
 from psycopg.pq import TransactionStatus
 
 from tenants.context import TenantRef, current_or_none, is_platform
-from tenants.errors import NoTenantContext, TenantMismatch
+from tenants.errors import NoTenantContext, TenantMismatch, TenantMoved
 
 CONTROL_ALIASES = frozenset({"default", "platform", "owner"})
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
@@ -32,6 +33,15 @@ BIND_CONTROL = "select set_config('app.tenant_id', %s, false)"
 BIND_DATA = (
     "select set_config('role', %s, false), set_config('search_path', %s, false), set_config('app.tenant_id', %s, false)"
 )
+
+
+# undefined table, invalid schema, a role that is not there, no right to take it
+ABSENT = frozenset({"42P01", "3F000", "22023", "42501"})
+
+
+def _is_absence(error: DatabaseError) -> bool:
+    """Whether this is how it looks when a tenant has moved away."""
+    return getattr(error.__cause__, "sqlstate", None) in ABSENT
 
 
 class Binding(NamedTuple):
@@ -47,11 +57,13 @@ class _Obedient:
 
     def _execute(self, sql, params, *ignored):
         self.db.obey()
-        return super()._execute(sql, params, *ignored)
+        with self.db.noticing_moves():
+            return super()._execute(sql, params, *ignored)
 
     def _executemany(self, sql, param_list, *ignored):
         self.db.obey()
-        return super()._executemany(sql, param_list, *ignored)
+        with self.db.noticing_moves():
+            return super()._executemany(sql, param_list, *ignored)
 
 
 class ObedientCursor(_Obedient, CursorWrapper):
@@ -184,10 +196,26 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def _cursor(self, name=None):
         # asked before connecting, so that a refused caller costs no connection
         self._guard_transaction(self._wanted())
-        self.ensure_connection()
-        with self.wrap_database_errors:
-            self.obey()
+        with self.noticing_moves():
+            self.ensure_connection()
+            with self.wrap_database_errors:
+                self.obey()
         return super()._cursor(name)
+
+    @contextmanager
+    def noticing_moves(self):
+        """A tenant's tables, schema or role are not there: it may live elsewhere by now. Raises TenantMoved."""
+        try:
+            yield
+        except DatabaseError as error:
+            ref = current_or_none()
+            if ref is None or ref.alias != self.alias or self._pinned or not _is_absence(error):
+                raise
+            from tenants import directory  # needs models, which need this module
+
+            if directory.has_moved(ref):
+                raise TenantMoved("This service is being moved. Try again in a moment.", retry_after=1) from error
+            raise
 
     def make_cursor(self, cursor):
         return ObedientCursor(cursor, self)

@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import psycopg
 import pytest
+from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections
 from django.test import Client
@@ -52,7 +53,9 @@ def databases_and_roles(database: Database) -> tuple[int, int]:
     with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
         cursor.execute("select count(*) from pg_database where datname = %s", [database.database_name])
         (found,) = cursor.fetchone()
-        cursor.execute("select count(*) from pg_roles where rolname ~ %s", [rf"_d{database.pk}_(login|t_\d+)$"])
+        cursor.execute(
+            "select count(*) from pg_roles where rolname ~ %s", [rf"^{settings.INSTALL}_d{database.pk}_(login|t_\d+)$"]
+        )
         return found, cursor.fetchone()[0]
 
 
@@ -126,7 +129,7 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
     purpose = f"killed-{uuid4().hex[:8]}"
     with acting_for_platform("a test"):
         row = placements._new_row(Database.Kind.DEDICATED, purpose)
-        with placements.server() as server:
+        with placements.on_server() as server:
             if reached != "row":
                 placements._ensure_login(server, row.login_role, "other")
             if reached == "database":
@@ -142,7 +145,7 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
 def test_a_killed_drop_is_finished_by_the_next_one():
     with acting_for_platform("a test"):
         row = placements.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
-        with placements.server() as server:
+        with placements.on_server() as server:
             server.execute(f"drop database {row.database_name}")
         placements.drop_dedicated(row, by="a test")
     assert databases_and_roles(row) == (0, 0)

@@ -1,0 +1,53 @@
+"""Moves a tenant to another database."""
+
+import json
+
+from django.core.management.base import BaseCommand, CommandError
+
+from platform_site.errors import PlatformError
+from tenants.context import acting_for_platform
+from tenants.moves import orders, running
+
+BY = "manage.py move_tenant"
+
+
+class Command(BaseCommand):
+    help = "Move a tenant to a database of its own, or to another one. Its writes wait only while it is copied."
+
+    def add_arguments(self, parser):
+        parser.add_argument("slug")
+        place = parser.add_mutually_exclusive_group(required=True)
+        place.add_argument("--to-dedicated", action="store_true", help="open a database for it alone")
+        place.add_argument("--to", default="", metavar="DATABASE", help="name of a database (manage.py database list)")
+        parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
+        parser.add_argument("--json", action="store_true", help="print one JSON object")
+
+    def handle(self, *args, slug, to, dry_run, **options):
+        try:
+            with acting_for_platform(f"move tenant {slug}"):
+                tenant, target = orders.tenant(slug), orders.target_named(to) if to else None
+                plan = orders.foresee(tenant, target)
+                if dry_run:
+                    self._show(
+                        plan, options["json"], "Would move {tenant} from {from} to {to}: {tables} tables, {size}."
+                    )
+                    return
+                move = running.run(orders.plan(tenant, target, by=BY))
+        except PlatformError as error:
+            raise CommandError(str(error)) from None
+        done = {"tenant": slug, "move": str(move.pk), "state": move.state, "to": move.target.name, **move.progress}
+        done.pop("checks", None)
+        self._show(
+            plan | done,
+            options["json"],
+            "{tenant} lives in {to} now: {rows:,} rows, {size}, writes waited {frozen} s.\n"
+            "The old copy is kept for 24 hours; until then manage.py move_back {move} returns the tenant.",
+        )
+
+    def _show(self, facts: dict, as_json: bool, text: str) -> None:
+        if as_json:
+            self.stdout.write(json.dumps(facts))
+            return
+        frozen = facts.get("seconds", {}).get("frozen")
+        self.stdout.write(text.format(**facts, size=f"{facts['bytes'] / 1e6:,.1f} MB", frozen=frozen))
+        self.stdout.write(facts["stays"])
