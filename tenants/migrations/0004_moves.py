@@ -7,31 +7,87 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('tenants', '0003_isolation_checks'),
+        ("tenants", "0003_isolation_checks"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Move',
+            name="Move",
             fields=[
-                ('id', models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
-                ('to_dedicated', models.BooleanField(default=False, help_text='Open a dedicated database for it')),
-                ('state', models.CharField(choices=[('planned', 'Planned'), ('preparing', 'Preparing the new place'), ('copying', 'Copying while the tenant works'), ('frozen', 'Copying, writes wait'), ('verifying', 'Comparing, writes wait'), ('switched', 'Switched'), ('retained', 'Moved; the old copy is kept'), ('done', 'Done'), ('rolled_back', 'Rolled back'), ('failed', 'Failed; nothing was changed')], default='planned', max_length=12)),
-                ('progress', models.JSONField(blank=True, default=dict)),
-                ('error', models.TextField(blank=True)),
-                ('cancelled', models.BooleanField(default=False)),
-                ('ordered_by', models.CharField(max_length=254)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('retained_until', models.DateTimeField(blank=True, null=True)),
-                ('source', models.ForeignKey(null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='tenants.database')),
-                ('target', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='tenants.database')),
-                ('tenant', models.ForeignKey(default=tenants.models._tenant_of_context, on_delete=django.db.models.deletion.CASCADE, related_name='+', to='tenants.tenant')),
-                ('undoes', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.SET_NULL, related_name='+', to='tenants.move')),
+                ("id", models.UUIDField(default=tenants.ids.uuid7, editable=False, primary_key=True, serialize=False)),
+                ("to_dedicated", models.BooleanField(default=False, help_text="Open a dedicated database for it")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("planned", "Planned"),
+                            ("preparing", "Preparing the new place"),
+                            ("copying", "Copying while the tenant works"),
+                            ("frozen", "Copying, writes wait"),
+                            ("verifying", "Comparing, writes wait"),
+                            ("switched", "Switched"),
+                            ("retained", "Moved; the old copy is kept"),
+                            ("done", "Done"),
+                            ("rolled_back", "Rolled back"),
+                            ("failed", "Failed; nothing was changed"),
+                        ],
+                        default="planned",
+                        max_length=12,
+                    ),
+                ),
+                ("progress", models.JSONField(blank=True, default=dict)),
+                ("error", models.TextField(blank=True)),
+                ("cancelled", models.BooleanField(default=False)),
+                ("ordered_by", models.CharField(max_length=254)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("retained_until", models.DateTimeField(blank=True, null=True)),
+                (
+                    "source",
+                    models.ForeignKey(
+                        null=True, on_delete=django.db.models.deletion.SET_NULL, related_name="+", to="tenants.database"
+                    ),
+                ),
+                (
+                    "target",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenants.database",
+                    ),
+                ),
+                (
+                    "tenant",
+                    models.ForeignKey(
+                        default=tenants.models._tenant_of_context,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="tenants.tenant",
+                    ),
+                ),
+                (
+                    "undoes",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.SET_NULL,
+                        related_name="+",
+                        to="tenants.move",
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(models.F('tenant'), condition=models.Q(('state__in', ('planned', 'preparing', 'copying', 'frozen', 'verifying', 'switched'))), name='one_move_at_a_time')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        models.F("tenant"),
+                        condition=models.Q(
+                            ("state__in", ("planned", "preparing", "copying", "frozen", "verifying", "switched"))
+                        ),
+                        name="one_move_at_a_time",
+                    )
+                ],
             },
         ),
     ]
