@@ -10,6 +10,8 @@ from typing import NamedTuple
 
 from psycopg import Connection, sql
 
+BLOCK_BYTES = 128 * 1024
+
 
 class Table(NamedTuple):
     """A table and its columns, by name, because their order may differ between the places."""
@@ -68,10 +70,9 @@ def tables(connection: Connection) -> list[Table]:
     return [found[name] for name in ordered]
 
 
-def lock(connection: Connection, of: list[Table], *, timeout_ms: int) -> None:
+def lock(connection: Connection, of: list[Table]) -> None:
     """Make writers wait; readers go on. Raises psycopg.errors.LockNotAvailable, DeadlockDetected."""
     names = sql.SQL(", ").join(sql.Identifier(table.name) for table in of)
-    connection.execute("select set_config('lock_timeout', %s, true)", [f"{timeout_ms}ms"])
     connection.execute(sql.SQL("lock table {} in share mode").format(names))
 
 
@@ -115,12 +116,15 @@ def _stream(source: Connection, target: Connection, table: Table) -> int:
     columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
     read = sql.SQL("copy {} ({}) to stdout (format binary)").format(sql.Identifier(table.name), columns)
     write = sql.SQL("copy {} ({}) from stdin (format binary)").format(sql.Identifier(table.name), columns)
-    size = 0
+    size, held = 0, bytearray()
     with source.cursor().copy(read) as reading, target.cursor().copy(write) as writing:
-        for block in reading:
-            writing.write(block)
-            size += len(block)
-    return size
+        for row in reading:
+            held += row
+            if len(held) >= BLOCK_BYTES:  # a write for each row would cost more than the row
+                writing.write(held)
+                size, held = size + len(held), bytearray()
+        writing.write(held)
+    return size + len(held)
 
 
 def _sequences(source: Connection, target: Connection) -> None:

@@ -118,9 +118,12 @@ def _locked(move: Move, source: Connection) -> list[copying.Table]:
     """The tenant's tables, once its writers wait. Bounded: writers that queue behind us must not wait long."""
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         copying.enter(source, move.tenant.schema_name, move.tenant.role)
-        tables = copying.tables(source)
         try:
-            copying.lock(source, tables, timeout_ms=LOCK_MS)
+            # that of tenants.fleet: a schema is not moved while it is migrated
+            source.execute("select set_config('lock_timeout', %s, true)", [f"{LOCK_MS}ms"])
+            source.execute("select pg_advisory_xact_lock(hashtextextended('tenants.fleet', %s))", [move.tenant_id])
+            tables = copying.tables(source)
+            copying.lock(source, tables)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             source.rollback()
             logger.info("move waits for writers", extra={"move": str(move.pk), "attempt": attempt})
