@@ -15,7 +15,7 @@ from itertools import chain, zip_longest
 from django.core.management import call_command
 from django.db import Error, OperationalError, connections
 
-from platform_site.errors import NotFound
+from platform_site.errors import Conflict, NotFound
 from tenants import databases, schema_template
 from tenants.context import acting_for_platform
 from tenants.models import Database, Tenant
@@ -155,6 +155,14 @@ def _is_lock(error: Error) -> bool:
     return isinstance(error, OperationalError) and getattr(error.__cause__, "sqlstate", "") == LOCK_NOT_AVAILABLE
 
 
+def _still_there(tenant: Tenant, level: str) -> bool:
+    """Whether it still waits; another run may have been faster. Raises Conflict: it lives elsewhere by now."""
+    now = Tenant.objects.only("schema_level", "database_id").get(pk=tenant.pk)
+    if now.database_id != tenant.database_id:
+        raise Conflict("It was moved to another database meanwhile.")
+    return now.schema_level != level
+
+
 def _migrate(tenant: Tenant, level: str) -> None:
     alias = databases.ensure_provision_alias(tenant.database)
     connection = connections[alias]
@@ -163,6 +171,8 @@ def _migrate(tenant: Tenant, level: str) -> None:
         with connection.cursor() as cursor:
             cursor.execute("select set_config('lock_timeout', %s, false)", [str(LOCK_TIMEOUT_MS)])
             cursor.execute("select pg_advisory_lock(hashtextextended('tenants.fleet', %s))", [tenant.pk])
+        if not _still_there(tenant, level):
+            return
         call_command("migrate", database=alias, interactive=False, verbosity=0)
     Tenant.objects.filter(pk=tenant.pk).update(schema_level=level)
     logger.info("tenant migrated", extra={"tenant": tenant.slug})

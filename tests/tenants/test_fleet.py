@@ -1,6 +1,7 @@
 """Bringing all tenants up to a release: what is skipped, what is tried again, what is reported."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import StringIO
 from threading import Timer
@@ -145,6 +146,23 @@ def _holding(ref):
         table = sql.Identifier(ref.schema, "django_migrations")
         holder.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
         yield holder
+
+
+def test_two_runs_at_once_do_each_tenant_once(fleet_of):
+    one, two = fleet_of("one", "two")
+    for ref in (one, two):
+        break_down(ref)
+        execute(ref, "drop table outbox_usageevent cascade")
+    set_back(one, two)
+    with ThreadPoolExecutor(2) as pool:
+        runs = list(pool.map(lambda _: _run(), range(2)))
+    assert [run.failed for run in runs] == [[], []]
+    assert level_of(one) == level_of(two) == schema_template.fingerprint()
+
+
+def _run():
+    with acting_for_platform("a test"):
+        return fleet.migrate()
 
 
 def test_the_plan_names_who_is_behind_and_changes_nothing(fleet_of):
