@@ -2,12 +2,13 @@
 
 from asgiref.sync import iscoroutinefunction, sync_to_async
 from django.conf import settings
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.module_loading import import_string
 
 from tenants import directory
-from tenants.context import TenantRef, acting_for, acting_for_platform, run_for_nobody
+from tenants.context import TenantRef, acting_for, acting_for_platform, newest, run_for_nobody
+from tenants.errors import TenantMoved
 
 
 @sync_and_async_middleware
@@ -38,7 +39,18 @@ def middleware(get_response):
                 response = get_response(request)
                 return _keep_context(response, found)
 
+    answer.process_exception = _after_a_move
     return answer
+
+
+def _after_a_move(request: HttpRequest, error: Exception) -> HttpResponse | None:
+    """The tenant moved while this process remembered its old place: a page is asked for again, at the new one."""
+    if not isinstance(error, TenantMoved):
+        return None
+    if request.method in ("GET", "HEAD") and newest(request.tenant).alias != request.tenant.alias:
+        return HttpResponseRedirect(request.get_full_path())
+    headers = {"Retry-After": str(error.details.get("retry_after", 1))}
+    return HttpResponse(str(error), status=error.status, headers=headers, content_type="text/plain; charset=utf-8")
 
 
 def _host(request: HttpRequest) -> str:

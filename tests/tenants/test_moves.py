@@ -18,7 +18,7 @@ from django.test import Client
 
 from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
-from tenants import context, databases, placements
+from tenants import context, databases, directory, placements
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import CopyDiffers, NoLock
 from tenants.models import Database, Move, Tenant
@@ -229,6 +229,18 @@ def test_an_old_connection_cannot_write_to_the_old_place(full, second):
         move_to(full, second)
         with pytest.raises(psycopg.errors.UndefinedTable):
             old.execute("delete from conversations_enduser")
+
+
+def test_a_process_that_remembers_the_old_place_asks_again(full, second):
+    browser = Client(headers={"host": host_of(full)})
+    assert browser.get("/chat/").status_code == 200
+    remembered = dict(directory._cache)
+    move_to(full, second)
+    context._moved.clear()  # as it is in another process
+    directory._cache.update(remembered)
+    answer = Client(headers={"host": host_of(full)}).get("/chat/?a=1")
+    assert (answer.status_code, answer.headers["location"]) == (302, "/chat/?a=1")
+    assert Client(headers={"host": host_of(full)}).get("/chat/?a=1").status_code == 200
 
 
 def test_a_move_that_gets_no_lock_gives_up_and_can_be_tried_again(full, second, monkeypatch):
