@@ -31,6 +31,7 @@ GROUPS = {
         "tenants.AuditEvent": ("Audit event", "Audit events"),
         "admin.LogEntry": ("Change", "Changes made here"),
         "tenants.Database": ("Database", "Databases"),
+        "tenants.IsolationCheck": ("Isolation check", "Isolation checks"),
     },
 }
 WORDS = {label: words for group in GROUPS.values() for label, words in group.items()}

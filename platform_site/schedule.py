@@ -12,5 +12,8 @@ SCHEDULE = {
     "relay usage to the ledger": every("metering.tasks.relay", seconds=2, expires_after=10),
     "find documents left behind": every("knowledge.tasks.sweep", seconds=15, expires_after=30),
     "remove expired sessions": every("platform_site.tasks.clear_sessions", seconds=24 * 3600, expires_after=3600),
+    "try to get from each tenant to another": every(
+        "platform_site.tasks.check_isolation", seconds=24 * 3600, expires_after=3600
+    ),
     "prove that a worker is alive": every("platform_site.tasks.heartbeat", seconds=5, expires_after=30),
 }

@@ -6,7 +6,10 @@ from zoneinfo import available_timezones
 from django import forms
 from django.conf import settings
 from django.contrib import admin
+from django.http import Http404, JsonResponse
+from django.urls import path, reverse
 from django.utils import timezone
+from django.utils.html import format_html
 
 from agents.models import AgentConfig
 from branding.models import Branding
@@ -26,7 +29,8 @@ from platform_site.admin_pages import (
 )
 from platform_site.errors import PlatformError
 from tenants import admin_actions, directory, names
-from tenants.models import AuditEvent, Database, Domain, Tenant
+from tenants.isolation.attempts import REFUSED
+from tenants.models import AuditEvent, Database, Domain, IsolationCheck, Tenant
 
 TONES = {"active": "ok", "provisioning": "info", "suspended": "warn"}
 EVENTS_SHOWN = 5
@@ -61,7 +65,7 @@ class TenantAdmin(OperatorAdmin):
 
     may_change = True
     form = TenantForm
-    actions = [admin_actions.suspend, admin_actions.resume]
+    actions = [admin_actions.suspend, admin_actions.resume, admin_actions.check_isolation]
     list_display = ["name", "slug", "status", "plan", "placement", "tokens_this_month", "last_activity"]
     list_filter = ["state", "database"]
     list_select_related = ["database"]
@@ -74,18 +78,19 @@ class TenantAdmin(OperatorAdmin):
         ("Agents", {"fields": ["agents"]}),
         ("Branding", {"fields": ["brand"]}),
         ("Placement", {"fields": ["placement", "schema_name", "level"]}),
-        ("Audit", {"fields": ["events"]}),
+        ("Audit", {"fields": ["isolation", "events"]}),
     ]
     readonly_fields = [
         "slug", "status", "vertical", "created_at", "plan_link", "month", "models", "addresses", "agents", "brand",
-        "placement", "schema_name", "level", "events",
+        "placement", "schema_name", "level", "isolation", "events",
     ]  # fmt: skip
 
     def tenant_of(self, obj):
         return obj
 
     def get_queryset(self, request):
-        return operations.with_usage(super().get_queryset(request).select_related("database").defer("wrapped_key"))
+        rows = super().get_queryset(request).select_related("database").defer("wrapped_key")
+        return operations.with_usage(rows.exclude(slug=names.STAND_IN))  # which is nobody's
 
     def save_model(self, request, obj, form, change):
         super().save_model(request, obj, form, change)
@@ -161,6 +166,12 @@ class TenantAdmin(OperatorAdmin):
     def level(self, tenant):
         """Which migrations its schema has, shortened."""
         return tenant.schema_level[:12] or NOTHING
+
+    @admin.display(description="Isolation")
+    def isolation(self, tenant):
+        """The newest result of trying to get from it to another, and the way to all of them."""
+        newest = IsolationCheck.objects.filter(tenant=tenant).defer("attempts").order_by("-at").first()
+        return lines([link(newest), list_link(IsolationCheck, "All checks", tenant__id__exact=tenant.pk)])
 
     @admin.display(description="Last events")
     def events(self, tenant):
@@ -258,3 +269,58 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ["actor", "action", "tenant__name"]
     ordering = ["-at"]
     fields = ["at", "tenant", "actor", "action", "details"]
+
+
+@admin.register(IsolationCheck)
+class IsolationCheckAdmin(ReadOnlyAdmin):
+    """Results of trying to get from one tenant to another, each with every attempt, for operators and auditors."""
+
+    list_display = ["at", "tenant", "result", "seconds"]
+    list_display_links = ["at"]
+    list_select_related = ["tenant"]
+    list_filter = ["ok", "at"]
+    search_fields = ["tenant__name"]
+    ordering = ["-at"]
+    fields = ["at", "tenant", "result", "seconds", "file", "every_attempt"]
+
+    def get_urls(self):
+        download = self.admin_site.admin_view(self.download)
+        return [path("<uuid:pk>/download/", download, name="tenants_isolationcheck_download"), *super().get_urls()]
+
+    def get_queryset(self, request):
+        rows = super().get_queryset(request)
+        return rows.defer("attempts") if request.resolver_match.url_name.endswith("_changelist") else rows
+
+    def download(self, request, pk):
+        """One result as a JSON file."""
+        found = self.get_object(request, str(pk))
+        if found is None:
+            raise Http404
+        name = f"isolation-{found.tenant.slug}-{found.at:%Y-%m-%d-%H%M}.json"
+        return JsonResponse(
+            found.as_dict(found.tenant.slug),
+            json_dumps_params={"indent": 2},
+            headers={"Content-Disposition": f'attachment; filename="{name}"'},
+        )
+
+    @admin.display(description="Result", ordering="ok")
+    def result(self, check):
+        """As a pill, with how much leaked."""
+        return pill(check.verdict, {"Sound": "ok", "Leaked": "bad"}.get(check.verdict, "warn"))
+
+    @admin.display(description="For an auditor")
+    def file(self, check):
+        """The same as a file."""
+        page = reverse("admin:tenants_isolationcheck_download", args=[check.pk])
+        return format_html('<a href="{}">Download as JSON</a>', page)
+
+    @admin.display(description="Attempts")
+    def every_attempt(self, check):
+        """What was tried, and what became of it; what was not refused comes first."""
+        attempts = sorted(check.attempts, key=lambda attempt: attempt["outcome"] == REFUSED)
+        return lines([" ".join(_sentence(attempt)) for attempt in attempts])
+
+
+def _sentence(attempt: dict) -> list[str]:
+    way = f"({attempt['code']}, by {attempt['by']} against {attempt['against']})"
+    return [f"{attempt['outcome'].capitalize()}:", attempt["text"], way, attempt["detail"]]

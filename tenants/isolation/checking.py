@@ -1,5 +1,6 @@
 """The isolation check of one tenant: every attempt, in both directions where it makes sense, and the stored result."""
 
+import logging
 import time
 
 from platform_site.errors import BadInput
@@ -9,6 +10,7 @@ from tenants.isolation import catalogue, messages, schemas, shared_rows, stand_i
 from tenants.isolation.attempts import LEAKED, REFUSED, Attempt, run
 from tenants.models import IsolationCheck
 
+logger = logging.getLogger(__name__)
 BOTH_WAYS = (schemas.tries, shared_rows.tries, stores.tries, messages.tries, catalogue.tries)
 
 
@@ -33,6 +35,15 @@ def check(tenant: TenantRef) -> IsolationCheck:
             leaked=sum(attempt.outcome == LEAKED for attempt in attempts),
             attempts=[attempt.as_dict() for attempt in attempts],
         )
+
+
+def check_all(tenants: list[TenantRef]) -> None:
+    """Check one after the other; what is not sound is logged as an error."""
+    for tenant in tenants:
+        result = check(tenant)
+        if not result.ok:
+            codes = sorted({attempt["code"] for attempt in result.attempts if attempt["outcome"] != REFUSED})
+            logger.error("isolation is not sound", extra={"of_tenant": tenant.id, "codes": codes})
 
 
 def customers() -> list[TenantRef]:

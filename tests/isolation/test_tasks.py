@@ -20,6 +20,7 @@ TENANT_TASKS = {"knowledge.tasks.work": lambda ids: {"token_id": ids["token"], "
 PLATFORM_TASKS = {
     "platform_site.tasks.heartbeat",
     "platform_site.tasks.clear_sessions",
+    "platform_site.tasks.check_isolation",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
 }

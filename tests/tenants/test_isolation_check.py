@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from celery import Task
@@ -279,3 +280,36 @@ def test_canaries_are_gone_afterwards(acme):
     with acting_for(there):
         assert not Session.objects.exists() and not Document.objects.exists() and not Conversation.objects.exists()
         assert not vectors.count() and not default_storage.listdir("isolation")[1]
+
+
+def test_operators_check_a_tenant_and_download_the_result(acme):
+    with acting_for_platform("a test"):
+        operator = User.objects.create_superuser(f"{acme.slug}@atrium.example")
+        browser = Client(headers={"host": settings.PLATFORM_HOST})
+        browser.force_login(operator, backend="tenants.accounts.backends.RoleBackend")
+    chosen = {"action": "check_isolation", "_selected_action": [acme.id]}
+    page = browser.post("/admin/tenants/tenant/", chosen, follow=True).content.decode()
+    assert f"{acme.name[1:]}: sound, " in page and stand_in.NAME not in page
+    with acting_for_platform("a test"):
+        result = IsolationCheck.objects.get(tenant_id=acme.id)
+        assert AuditEvent.objects.filter(tenant_id=acme.id, action="tenant.isolation_checked").exists()
+    assert str(result.pk) in browser.get(f"/admin/tenants/tenant/{acme.id}/change/").content.decode()
+    shown = browser.get(f"/admin/tenants/isolationcheck/{result.pk}/change/").content.decode()
+    assert "Refused:" in shown and "vectors.search" in shown
+    file = browser.get(f"/admin/tenants/isolationcheck/{result.pk}/download/")
+    assert file.json()["attempts"] == result.attempts and acme.slug in file["Content-Disposition"]
+    assert browser.get(f"/admin/tenants/isolationcheck/{uuid4()}/download/").status_code == 404
+    stranger = Client(headers={"host": settings.PLATFORM_HOST})
+    assert stranger.get(f"/admin/tenants/isolationcheck/{result.pk}/download/").status_code == 302
+
+
+def test_the_nightly_task_checks_tenants_one_after_the_other_and_logs_what_is_not_sound(
+    acme, globex, monkeypatch, caplog
+):
+    checking.check_all([acme])
+    assert "isolation is not sound" not in caplog.text
+    monkeypatch.setattr(storage, "storage_path", lambda name: f"t/{current().id}/{name}")
+    checking.check_all([acme, globex])
+    with acting_for_platform("a test"):
+        assert IsolationCheck.objects.filter(tenant_id__in=[acme.id, globex.id]).count() == 3
+    assert caplog.text.count("isolation is not sound") == 2
