@@ -140,7 +140,7 @@ def test_r15_what_a_killed_run_left_behind_is_unreachable_and_finished_by_the_ne
 
 def test_each_tenant_has_a_role_of_its_own_that_cannot_log_in(acme, globex):
     assert acme.role != globex.role
-    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+    with acting_for(acme), connections[acme.alias].cursor() as cursor:  # wherever it was placed
         cursor.execute("select rolcanlogin, rolsuper, rolbypassrls from pg_roles where rolname = %s", [acme.role])
         assert cursor.fetchone() == (False, False, False)
         cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [acme.schema])
