@@ -23,7 +23,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.errors import CopyDiffers, NoLock
 from tenants.models import Database, Move, Tenant
 from tenants.moves import copying, orders, running
-from tests.conftest import host_of
+from tests.conftest import host_of, until
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE_FENCE = running.STEPS[: running.STEPS.index("fencing") + 1]
@@ -159,8 +159,15 @@ def kill(tenant, step: str) -> Move:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "platform_site.settings"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
+    until(no_advisory_lock)  # the server needs a moment to notice that its client has died
     with acting_for_platform("a test"):
         return Move.objects.select_related("tenant", "source", "target").get(tenant_id=tenant.id)
+
+
+def no_advisory_lock() -> bool:
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        cursor.execute("select count(*) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+        return cursor.fetchone()[0] == 0
 
 
 @pytest.mark.parametrize("step", running.STEPS)
