@@ -159,14 +159,20 @@ def kill(tenant, step: str) -> Move:
     environment = os.environ | {"DJANGO_SETTINGS_MODULE": "platform_site.settings"}
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 9, done.stderr
-    until(no_advisory_lock)  # the server needs a moment to notice that its client has died
+    until(nobody_holds_a_lock)  # the server needs a moment to notice that its client has died
     with acting_for_platform("a test"):
         return Move.objects.select_related("tenant", "source", "target").get(tenant_id=tenant.id)
 
 
-def no_advisory_lock() -> bool:
+LOCKS = """
+select count(*) from pg_locks where pid <> pg_backend_pid() and (locktype = 'advisory'
+    or locktype = 'relation' and mode in ('ShareLock', 'ExclusiveLock', 'AccessExclusiveLock'))
+"""
+
+
+def nobody_holds_a_lock() -> bool:
     with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
-        cursor.execute("select count(*) from pg_locks where locktype = 'advisory' and pid <> pg_backend_pid()")
+        cursor.execute(LOCKS)
         return cursor.fetchone()[0] == 0
 
 
