@@ -1,19 +1,14 @@
 """The clock's tasks that belong to no app."""
 
-from datetime import timedelta
-
 from celery import shared_task
-from django.utils import timezone
 
 from tenants import directory, store
 from tenants.context import acting_for
 from tenants.isolation import checking
 from tenants.keys import system_key
-from tenants.models import IsolationCheck
 from tenants.sessions import SessionStore
 from tenants.tasks import PlatformTask
 
-ISOLATION_CHECKS_KEPT = timedelta(days=400)
 HEARTBEAT_KEY = system_key("heartbeat", "worker")
 HEARTBEAT_SECONDS = 5
 
@@ -37,4 +32,3 @@ def clear_sessions() -> None:
 def check_isolation() -> None:
     """Try every tenant against the synthetic one; what is not sound is logged as an error."""
     checking.check_all(checking.customers())
-    IsolationCheck.objects.filter(at__lt=timezone.now() - ISOLATION_CHECKS_KEPT).delete()
