@@ -2,27 +2,27 @@
 
 import json
 
-from django.core.management.base import BaseCommand
 from django.db import OperationalError
 from django.utils import timezone
 
 from metering.models import Subscription
+from platform_site.commands import PlatformCommand
 from tenants import fleet, schema_template
-from tenants.context import acting_for_platform
 from tenants.models import Tenant
 
 COLUMNS = ("slug", "state", "plan", "database", "size", "age", "schema")
 
 
-class Command(BaseCommand):
-    help = "List all tenants. One query for the list, and one for each database where they live."
+class Command(PlatformCommand):
+    """List all tenants. One query for the list, and one for each database where they live."""
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("--json", action="store_true", help="print one JSON array")
 
-    def handle(self, *args, **options):
-        with acting_for_platform("list tenants"):
-            found = listed(self.stderr.write)
+    def work(self, **options):
+        found = listed(self.stderr.write)
         if options["json"]:
             self.stdout.write(json.dumps(found))
             return

@@ -9,7 +9,9 @@ from platform_site import demo
 
 
 class Command(BaseCommand):
-    help = "Make three demo tenants with staff, an agent and documents. Prints one JSON object; progress on stderr."
+    """Make three demo tenants with staff, an agent and documents. Prints one JSON object; progress on stderr."""
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("--wait", type=int, default=90, help="seconds to wait for the documents; 0 for none")

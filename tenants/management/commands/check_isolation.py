@@ -3,10 +3,9 @@
 import json
 import sys
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from platform_site.errors import PlatformError
-from tenants.context import acting_for_platform
+from platform_site.commands import PlatformCommand
 from tenants.isolation import checking
 from tenants.isolation.attempts import REFUSED
 from tenants.models import IsolationCheck
@@ -14,23 +13,20 @@ from tenants.models import IsolationCheck
 LEAKED, INCOMPLETE = 1, 2
 
 
-class Command(BaseCommand):
-    help = (
-        "Try to get from each tenant to a synthetic one and back: rows, SQL, cache, files, vectors, queue. "
-        "Ends with 1 if anything leaked, with 2 if something could not be tried."
-    )
+class Command(PlatformCommand):
+    """Try to get from each tenant to a synthetic one and back: rows, SQL, cache, files, vectors, queue.
+
+    Ends with 1 if anything leaked, with 2 if something could not be tried.
+    """
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("slug", nargs="*", help="tenants to check; all by default")
         parser.add_argument("--json", action="store_true", help="print one JSON array with every attempt")
 
-    def handle(self, *args, slug, **options):
-        with acting_for_platform("check_isolation"):
-            tenants = self._chosen(slug)
-            try:
-                found = [(tenant, self._checked(tenant, options["json"])) for tenant in tenants]
-            except PlatformError as error:
-                raise CommandError(str(error)) from None
+    def work(self, *, slug, **options):
+        found = [(tenant, self._checked(tenant, options["json"])) for tenant in self._chosen(slug)]
         if options["json"]:
             self.stdout.write(json.dumps([result.as_dict(tenant.slug) for tenant, result in found]))
         elif not found:

@@ -2,16 +2,16 @@
 
 import json
 
-from django.core.management.base import BaseCommand, CommandError
-
-from platform_site.errors import PlatformError
+from platform_site.commands import PlatformCommand
 from tenants import names, provisioning
 from tenants.accounts import invitations
 from tenants.context import acting_for
 
 
-class Command(BaseCommand):
-    help = "Create a tenant: schema, address, agent, and an invitation for its owner."
+class Command(PlatformCommand):
+    """Create a tenant: schema, address, agent, and an invitation for its owner."""
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("name")
@@ -25,22 +25,19 @@ class Command(BaseCommand):
         place.add_argument("--dedicated", action="store_true", help="open a database of its own for it")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args, name, vertical, plan, slug, owner_email, time_zone, **options):
-        try:
-            if owner_email:
-                invitations.check_address(owner_email)
-            tenant = provisioning.create(
-                name=name,
-                slug=slug,
-                vertical=vertical,
-                plan=plan,
-                time_zone=time_zone,
-                database=options["database"],
-                dedicated=options["dedicated"],
-                by="manage.py create_tenant",
-            )
-        except PlatformError as error:
-            raise CommandError(str(error)) from None
+    def work(self, *, name, vertical, plan, slug, owner_email, time_zone, **options):
+        if owner_email:
+            invitations.check_address(owner_email)
+        tenant = provisioning.create(
+            name=name,
+            slug=slug,
+            vertical=vertical,
+            plan=plan,
+            time_zone=time_zone,
+            database=options["database"],
+            dedicated=options["dedicated"],
+            by=self.by,
+        )
         host = names.host_for(tenant.slug)
         sent = "also sent by mail"
         with acting_for(tenant):

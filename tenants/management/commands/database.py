@@ -3,19 +3,18 @@
 import json
 
 from django.core.exceptions import ValidationError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 from django.db.models import Count
 
-from platform_site.errors import PlatformError
+from platform_site.commands import PlatformCommand
 from tenants import placements
-from tenants.context import acting_for_platform
 from tenants.models import Database
 
-BY = "manage.py database"
 
+class Command(PlatformCommand):
+    """List the databases where tenants live, add one, check one, or drain one."""
 
-class Command(BaseCommand):
-    help = "List the databases where tenants live, add one, check one, or drain one."
+    help = __doc__
 
     def add_arguments(self, parser):
         commands = parser.add_subparsers(dest="action", required=True)
@@ -31,14 +30,11 @@ class Command(BaseCommand):
                              " dedicated one"), ("new_password", "give its login a new password")):  # fmt: skip
             commands.add_parser(action, help=text).add_argument("name")
 
-    def handle(self, *args, action, **options):
+    def work(self, *, action, **options):
         try:
-            with acting_for_platform(f"database {action}"):
-                getattr(self, f"do_{action}")(options)
+            getattr(self, f"do_{action}")(options)
         except ValidationError as error:
             raise CommandError(" ".join(error.messages)) from None
-        except PlatformError as error:
-            raise CommandError(str(error)) from None
 
     def do_list(self, options):
         """One line for each."""
@@ -58,7 +54,7 @@ class Command(BaseCommand):
     def do_add(self, options):
         """A new row, and the database behind it where it is ours to make."""
         if options["shared"]:
-            row = placements.open_shared(by=BY)
+            row = placements.open_shared(by=self.by)
         elif options["name"] and options["url_variable"]:
             row = self._known(options)
         else:
@@ -89,7 +85,7 @@ class Command(BaseCommand):
 
     def do_drop(self, options):
         """An empty dedicated one."""
-        placements.drop_dedicated(placements.named(options["name"]), by=BY)
+        placements.drop_dedicated(placements.named(options["name"]), by=self.by)
         self.stdout.write(f"{options['name']} is dropped.")
 
     def do_new_password(self, options):

@@ -10,7 +10,9 @@ from tenants.models import Database
 
 
 class Command(BaseCommand):
-    help = "Migrate the control plane and all tenants, apply grants and row security. Safe to repeat."
+    """Migrate the control plane and all tenants, apply grants and row security. Safe to repeat."""
+
+    help = __doc__
 
     def handle(self, *args, **options):
         if "owner" not in connections:

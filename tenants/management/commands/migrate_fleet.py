@@ -3,15 +3,16 @@
 import json
 import time
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
-from platform_site.errors import PlatformError
+from platform_site.commands import PlatformCommand
 from tenants import fleet
-from tenants.context import acting_for_platform
 
 
-class Command(BaseCommand):
-    help = "Migrate the tenants that are behind; run it again after a failure. `manage.py deploy` does it as well."
+class Command(PlatformCommand):
+    """Migrate the tenants that are behind; run it again after a failure. `manage.py deploy` does it as well."""
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("--plan", action="store_true", help="only say which tenants are behind")
@@ -19,18 +20,14 @@ class Command(BaseCommand):
         parser.add_argument("--workers", type=int, default=fleet.WORKERS, help="how many tenants at once")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args, plan, canary, workers, **options):
+    def work(self, *, plan, canary, workers, **options):
         if not 1 <= workers <= 32:
             raise CommandError("--workers: from 1 to 32.")
+        if plan:
+            self._show_plan(options["json"])
+            return
         started = time.monotonic()
-        with acting_for_platform("migrate the fleet"):
-            if plan:
-                self._show_plan(options["json"])
-                return
-            try:
-                run = fleet.migrate(canaries=canary, workers=workers, told=self.progress)
-            except PlatformError as error:
-                raise CommandError(str(error)) from None
+        run = fleet.migrate(canaries=canary, workers=workers, told=self.progress)
         self.show(run, time.monotonic() - started, as_json=options["json"])
 
     def _show_plan(self, as_json: bool) -> None:

@@ -2,17 +2,15 @@
 
 import json
 
-from django.core.management.base import BaseCommand, CommandError
-
-from platform_site.errors import PlatformError
-from tenants.context import acting_for_platform
+from platform_site.commands import PlatformCommand
+from tenants import lifecycle, placements
 from tenants.moves import orders, running
 
-BY = "manage.py move_tenant"
 
+class Command(PlatformCommand):
+    """Move a tenant to a database of its own, or to another one. Its writes wait only while it is copied."""
 
-class Command(BaseCommand):
-    help = "Move a tenant to a database of its own, or to another one. Its writes wait only while it is copied."
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("slug")
@@ -22,19 +20,13 @@ class Command(BaseCommand):
         parser.add_argument("--dry-run", action="store_true", help="only say what would happen")
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
-    def handle(self, *args, slug, to, dry_run, **options):
-        try:
-            with acting_for_platform(f"move tenant {slug}"):
-                tenant, target = orders.tenant(slug), orders.target_named(to) if to else None
-                plan = orders.foresee(tenant, target)
-                if dry_run:
-                    self._show(
-                        plan, options["json"], "Would move {tenant} from {from} to {to}: {tables} tables, {size}."
-                    )
-                    return
-                move = running.run(orders.plan(tenant, target, by=BY))
-        except PlatformError as error:
-            raise CommandError(str(error)) from None
+    def work(self, *, slug, to, dry_run, **options):
+        tenant, target = lifecycle.named(slug), placements.for_new_tenant(to) if to else None
+        plan = orders.foresee(tenant, target)
+        if dry_run:
+            self._show(plan, options["json"], "Would move {tenant} from {from} to {to}: {tables} tables, {size}.")
+            return
+        move = running.run(orders.plan(tenant, target, by=self.by))
         done = {"tenant": slug, "move": str(move.pk), "state": move.state, "to": move.target.name, **move.progress}
         done.pop("checks", None)
         self._show(

@@ -2,27 +2,26 @@
 
 import json
 
-from django.core.management.base import BaseCommand
-
-from tenants.context import acting_for_platform
+from platform_site.commands import PlatformCommand
 from tenants.models import Move
 from tenants.moves import orders
 
 SHOWN = 50
 
 
-class Command(BaseCommand):
-    help = "List the newest moves, or drop the old copies whose time is over."
+class Command(PlatformCommand):
+    """List the newest moves, or drop the old copies whose time is over."""
+
+    help = __doc__
 
     def add_arguments(self, parser):
         parser.add_argument("--finish-due", action="store_true", help="drop old copies that were kept long enough")
         parser.add_argument("--json", action="store_true", help="print one JSON array")
 
-    def handle(self, *args, finish_due, **options):
-        with acting_for_platform("list moves"):
-            finished = orders.finish_due() if finish_due else []
-            moves = Move.objects.select_related("tenant", "source", "target").order_by("-created_at")[:SHOWN]
-            rows = [self._row(move) for move in moves]
+    def work(self, *, finish_due, **options):
+        finished = orders.finish_due() if finish_due else []
+        moves = Move.objects.select_related("tenant", "source", "target").order_by("-created_at")[:SHOWN]
+        rows = [self._row(move) for move in moves]
         if options["json"]:
             self.stdout.write(json.dumps(rows))
             return
