@@ -126,7 +126,7 @@ async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, 
 
     Cancelling the await does not stop the thread: the verb goes on and commits. So every verb is safe to repeat.
     """
-    return await _on_a_thread(partial(_act, tenant, verb, *args, **kwargs))
+    return await _on_a_thread(partial(act_for, tenant, verb, *args, **kwargs))
 
 
 async def run_for_nobody(verb: Callable, /, *args, **kwargs):
@@ -134,8 +134,11 @@ async def run_for_nobody(verb: Callable, /, *args, **kwargs):
     return await _on_a_thread(partial(verb, *args, **kwargs))
 
 
-def _act(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
-    """Once more where the tenant has been moved meanwhile: nothing of the first attempt was kept."""
+def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
+    """The verb's result, acting for the tenant; begun once more where the tenant has been moved meanwhile.
+
+    The verb must be safe to repeat: a transaction that met the move kept nothing, one before it may have.
+    """
     try:
         with acting_for(tenant):
             return verb(*args, **kwargs)

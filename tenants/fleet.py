@@ -27,6 +27,7 @@ LOCK_TIMEOUT_MS = 2_000  # what waits for a lock makes others wait behind it
 ATTEMPTS = 4
 PAUSE_SECONDS = 0.5  # doubled after each attempt
 LOCK_NOT_AVAILABLE = "55P03"
+SCHEMA_LOCK = "hashtextextended('tenants.fleet', %s)"  # with the tenant's id: its schema is migrated, or moved
 SIZES = """
     select n.nspname, sum(pg_total_relation_size(c.oid))::bigint from pg_class c
     join pg_namespace n on n.oid = c.relnamespace
@@ -170,7 +171,7 @@ def _migrate(tenant: Tenant, level: str) -> None:
     with connection.pinned(tenant.schema_name, tenant.role):
         with connection.cursor() as cursor:
             cursor.execute("select set_config('lock_timeout', %s, false)", [str(LOCK_TIMEOUT_MS)])
-            cursor.execute("select pg_advisory_lock(hashtextextended('tenants.fleet', %s))", [tenant.pk])
+            cursor.execute(f"select pg_advisory_lock({SCHEMA_LOCK})", [tenant.pk])
         if not _still_there(tenant, level):
             return
         call_command("migrate", database=alias, interactive=False, verbosity=0)

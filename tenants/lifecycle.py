@@ -33,7 +33,7 @@ def resume(tenant: Tenant, *, by: str) -> bool:
 
 def named(slug: str) -> Tenant:
     """The tenant with this slug. Platform work. Raises NotFound."""
-    tenant = Tenant.objects.filter(slug=slug).first()
+    tenant = Tenant.objects.select_related("database").filter(slug=slug).first()
     if tenant is None:
         raise NotFound(f"There is no tenant “{slug}”. See manage.py tenants.")
     return tenant

@@ -11,6 +11,12 @@ from tenants.context import TenantRef, current, current_or_none, is_platform
 from tenants.ids import uuid7
 
 MOST_TENANTS = 500  # of one database: beyond, its catalogue slows everything down
+MOVING = ("planned", "preparing", "copying", "frozen", "verifying", "switched")  # states of a move that has not ended
+
+
+def role_name(database_id: int, tenant_id: int) -> str:
+    """A tenant's role in a database. Roles belong to the whole cluster, so the name says installation and database."""
+    return f"{settings.INSTALL}_d{database_id}_t_{tenant_id}"
 
 
 class UUIDModel(models.Model):
@@ -143,8 +149,8 @@ class Tenant(TenantMixin):
 
     @property
     def role(self) -> str:
-        """Its database role. Roles belong to the whole cluster, so the name says installation and database too."""
-        return f"{settings.INSTALL}_d{self.database_id}_t_{self.pk}"
+        """Its database role."""
+        return role_name(self.database_id, self.pk)
 
     def ref(self) -> TenantRef:
         """What the context holds of this tenant; its database's alias is made known to this process."""
@@ -206,7 +212,7 @@ class Move(TenantOwned):
         ROLLED_BACK = "rolled_back", "Rolled back"
         FAILED = "failed", "Failed; nothing was changed"
 
-    UNDER_WAY = ("planned", "preparing", "copying", "frozen", "verifying", "switched")
+    UNDER_WAY = MOVING
 
     source = models.ForeignKey(Database, models.SET_NULL, null=True, related_name="+")
     target = models.ForeignKey(Database, models.SET_NULL, null=True, blank=True, related_name="+")
@@ -222,11 +228,7 @@ class Move(TenantOwned):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                "tenant",
-                condition=Q(state__in=("planned", "preparing", "copying", "frozen", "verifying", "switched")),
-                name="one_move_at_a_time",
-            ),
+            models.UniqueConstraint("tenant", condition=Q(state__in=MOVING), name="one_move_at_a_time"),
         ]
 
     def __str__(self):

@@ -7,11 +7,6 @@ from tenants import databases, schema_template
 from tenants.models import Database
 
 
-def role_name(database: Database, tenant_id: int) -> str:
-    """The tenant's role there. Roles belong to the whole cluster, so the name says installation and database too."""
-    return f"{settings.INSTALL}_d{database.pk}_t_{tenant_id}"
-
-
 def make(database: Database, schema: str, role: str) -> str:
     """Role, schema and tables in one transaction; return the level of migrations. What is there is left as it is."""
     level, sql = schema_template.sql_for(schema)

@@ -9,8 +9,7 @@ from celery import Task
 from celery.exceptions import Reject
 
 from tenants import directory
-from tenants.context import acting_for, acting_for_platform, current
-from tenants.errors import TenantMoved
+from tenants.context import act_for, acting_for_platform, current
 
 logger = logging.getLogger(__name__)
 HEADER = "atrium_tenant"
@@ -31,12 +30,7 @@ class TenantTask(Task):
         if ref is None:
             logger.error("task without a known tenant", extra={"task": self.name})
             raise Reject("no such tenant", requeue=False)
-        try:
-            with acting_for(ref):
-                return super().__call__(*args, **kwargs)
-        except TenantMoved:  # nothing of the first attempt was kept
-            with acting_for(ref):
-                return super().__call__(*args, **kwargs)
+        return act_for(ref, super().__call__, *args, **kwargs)
 
 
 class PlatformTask(Task):

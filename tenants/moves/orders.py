@@ -6,22 +6,14 @@ from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound
-from tenants import databases, placements, schema_template
-from tenants.models import Database, Move, Tenant
+from tenants import databases, schema_template
+from tenants.models import Database, Move, Tenant, role_name
 from tenants.moves import running
 
 SIZE = """
 select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint, count(*)
 from pg_class where relnamespace = to_regnamespace(%s) and relkind = 'r'
 """
-
-
-def tenant(slug: str) -> Tenant:
-    """A tenant by its slug. Raises NotFound."""
-    found = Tenant.objects.select_related("database").filter(slug=slug).first()
-    if found is None:
-        raise NotFound(f"There is no tenant “{slug}”.")
-    return found
 
 
 def find(key: str) -> Move:
@@ -92,10 +84,10 @@ def go_back(move: Move, *, by: str) -> Move:
 
 
 def finish(move: Move) -> Move:
-    """Drop the old copy. Raises Conflict unless the new place holds the tenant."""
+    """Drop the old copy. Raises Conflict unless the new place holds each of its tables."""
     if move.state != Move.State.RETAINED:
         raise Conflict("Only a move whose old copy is still kept can be finished.")
-    _check_alive(move.tenant)
+    _verify_again(move)
     running.drop_old(move, Move.State.DONE)
     return move
 
@@ -121,17 +113,15 @@ def _check(tenant: Tenant, target: Database | None) -> None:
         raise Conflict(f"“{target.name}” is full.")
 
 
-def _check_alive(tenant: Tenant) -> None:
-    alias = databases.ensure_provision_alias(tenant.database)
-    with connections[alias].cursor() as cursor:
-        cursor.execute(SIZE, [tenant.schema_name])
-        if not cursor.fetchone()[1]:
-            raise Conflict(f"{tenant} was not found at {tenant.database.name}; the old copy is kept.")
-
-
-def target_named(name: str) -> Database:
-    """A database that takes tenants from elsewhere. Raises NotFound, Conflict."""
-    database = placements.named(name)
-    if database.state != Database.State.OPEN:
-        raise Conflict(f"“{name}” takes no new tenants: {database.get_state_display().lower()}.")
-    return database
+def _verify_again(move: Move) -> None:
+    """Rows may have come and gone since the switch; tables and columns may only have come."""
+    if move.source is None:
+        return
+    here = role_name(move.tenant.database_id, move.tenant_id)
+    there = role_name(move.source.pk, move.tenant_id)
+    now = running.tables_of(move.tenant.database, move.tenant.schema_name, here)
+    kept = running.tables_of(move.source, move.old_schema, there)
+    if missing := [name for name, columns in kept.items() if not columns <= now.get(name, frozenset())]:
+        raise Conflict(
+            f"{', '.join(sorted(missing))} of {move.tenant} is not whole at the new place; nothing was dropped."
+        )

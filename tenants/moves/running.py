@@ -17,10 +17,10 @@ from django.utils import timezone
 from psycopg import Connection, errors
 
 from platform_site.errors import Conflict, PlatformError
-from tenants import databases, directory, placements, schema_template, schemas
+from tenants import databases, directory, fleet, placements, schema_template, schemas
 from tenants.context import learn_move
 from tenants.errors import CopyDiffers, NoLock
-from tenants.models import AuditEvent, Database, Move, Tenant
+from tenants.models import AuditEvent, Database, Move, Tenant, role_name
 from tenants.moves import copying
 
 logger = logging.getLogger(__name__)
@@ -119,9 +119,8 @@ def _locked(move: Move, source: Connection) -> list[copying.Table]:
     for attempt in range(1, LOCK_ATTEMPTS + 1):
         copying.enter(source, move.tenant.schema_name, move.tenant.role)
         try:
-            # that of tenants.fleet: a schema is not moved while it is migrated
             source.execute("select set_config('lock_timeout', %s, true)", [f"{LOCK_MS}ms"])
-            source.execute("select pg_advisory_xact_lock(hashtextextended('tenants.fleet', %s))", [move.tenant_id])
+            source.execute(f"select pg_advisory_xact_lock({fleet.SCHEMA_LOCK})", [move.tenant_id])
             tables = copying.tables(source)
             copying.lock(source, tables)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
@@ -200,10 +199,17 @@ def _settle(move: Move) -> None:
         reach(move, Move.State.RETAINED, "")
 
 
+def tables_of(database: Database, schema: str, role: str) -> dict[str, frozenset[str]]:
+    """The columns of each table in a tenant's schema there, by its name."""
+    with psycopg.connect(databases.provision_address(database)) as connection:
+        copying.enter(connection, schema, role)
+        return {table.name: frozenset(table.columns) for table in copying.tables(connection)}
+
+
 def drop_old(move: Move, state: str) -> None:
     """Drop what a move kept at its old place, and the place itself if it was that tenant's alone. Repeatable."""
     if source := move.source:
-        role = schemas.role_name(source, move.tenant_id)
+        role = role_name(source.pk, move.tenant_id)
         if source.state != Database.State.DROPPING:
             schemas.drop(source, move.old_schema, role)
         if _is_nobodys(source):
@@ -218,7 +224,7 @@ def _give_up(move: Move, state: str, error: str) -> Move:
     opened = Database.objects.filter(reserved_for=move.purpose, tenants=None).first()
     target = move.target or opened
     if target and target.state != Database.State.DROPPING:
-        schemas.drop(target, move.tenant.schema_name, schemas.role_name(target, move.tenant_id))
+        schemas.drop(target, move.tenant.schema_name, role_name(target.pk, move.tenant_id))
     move.target = None if opened else move.target
     if opened:
         placements.drop_dedicated(opened, by=move.ordered_by)
@@ -240,7 +246,7 @@ def _is_nobodys(database: Database) -> bool:
 
 
 def _role(move: Move) -> str:
-    return schemas.role_name(move.target, move.tenant_id)
+    return role_name(move.target.pk, move.tenant_id)
 
 
 @contextmanager

@@ -18,7 +18,7 @@ from django.test import Client
 
 from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
-from tenants import context, databases, directory, placements
+from tenants import context, databases, directory, lifecycle, placements
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import CopyDiffers, NoLock
 from tenants.models import Database, Move, Tenant
@@ -30,6 +30,7 @@ BEFORE_FENCE = running.STEPS[: running.STEPS.index("fencing") + 1]
 KILLED = """
 import os, sys, django
 django.setup()
+from tenants import lifecycle
 from tenants.context import acting_for_platform
 from tenants.moves import orders, running
 reach = running.reach
@@ -39,7 +40,7 @@ def killed(move, state, step, **progress):
         os._exit(9)
 running.reach = killed
 with acting_for_platform("a test"):
-    running.run(orders.plan(orders.tenant(sys.argv[1]), None, by="a test"))
+    running.run(orders.plan(lifecycle.named(sys.argv[1]), None, by="a test"))
 """
 
 
@@ -64,7 +65,7 @@ def clear(tenant) -> None:
     for connection in connections.all(initialized_only=True):
         connection.close()
     with acting_for_platform("a test"):
-        row, home = orders.tenant(tenant.slug), Database.objects.get(name="shared_1")
+        row, home = lifecycle.named(tenant.slug), Database.objects.get(name="shared_1")
         if row.database != home:
             running.run(orders.plan(row, home, by="a test"))
         for move in Move.objects.filter(tenant=row, state="retained").select_related("tenant", "source", "target"):
@@ -80,13 +81,13 @@ def write(tenant, number: int) -> list:
 def move_to(tenant, target=None) -> Move:
     """Order a move and carry it out."""
     with acting_for_platform("a test"):
-        return running.run(orders.plan(orders.tenant(tenant.slug), target, by="a test"))
+        return running.run(orders.plan(lifecycle.named(tenant.slug), target, by="a test"))
 
 
 def content(tenant) -> tuple:
     """Checks of all tables and values of all sequences where the tenant lives."""
     with acting_for_platform("a test"):
-        row = orders.tenant(tenant.slug)
+        row = lifecycle.named(tenant.slug)
         with psycopg.connect(databases.provision_address(row.database)) as connection:
             copying.enter(connection, row.schema_name, row.role)
             names = [name for (name,) in connection.execute(copying.SEQUENCES)]
@@ -153,6 +154,23 @@ def test_rebalanced_and_finished_only_the_new_place_knows_the_tenant(full, secon
         assert EndUser.objects.count() == 200
 
 
+def test_the_old_copy_stays_while_a_table_is_not_whole_at_the_new_place(full, second):
+    move = move_to(full, second)
+    with acting_for_platform("a test"):
+        place = lifecycle.named(full.slug)
+        with psycopg.connect(databases.provision_address(second)) as connection:
+            copying.enter(connection, place.schema_name, place.role)
+            connection.execute("alter table conversations_feedback rename column value to lost")
+        with pytest.raises(Conflict, match="conversations_feedback"):
+            orders.finish(orders.find(move.pk.hex))
+        assert ("home", False) in traces(full)[0]
+        with psycopg.connect(databases.provision_address(second)) as connection:
+            copying.enter(connection, place.schema_name, place.role)
+            connection.execute("alter table conversations_feedback rename column lost to value")
+        orders.finish(orders.find(move.pk.hex))
+    assert traces(full)[0] == {(second.database_name, True)}
+
+
 def kill(tenant, step: str) -> Move:
     """Begin a move in a process that dies at this step."""
     command = [sys.executable, "-c", KILLED, tenant.slug, step]
@@ -185,7 +203,7 @@ def test_r14_a_move_killed_at_any_step_goes_on(full, step):
         move = running.run(move)
     assert move.state == "retained"
     assert before in (None, content(full))
-    assert context._act(full, EndUser.objects.count) == 200  # with a ref from before the move
+    assert context.act_for(full, EndUser.objects.count) == 200  # with a ref from before the move
     schemas, roles = traces(full)
     assert schemas == {("home", False), (move.target.database_name, True)}
     assert len(roles) == 2
@@ -210,7 +228,7 @@ def test_nothing_acknowledged_during_moves_is_lost(full, second):
     def work():
         try:
             while not ended.is_set():
-                row = context._act(full, EndUser.objects.create, secret_hash=uuid4().hex)  # as run_for does
+                row = context.act_for(full, EndUser.objects.create, secret_hash=uuid4().hex)  # as run_for does
                 kept.append(row.pk)
         except Exception as error:  # noqa: BLE001  shown below
             faults.append(error)
@@ -289,7 +307,7 @@ def test_a_copy_that_differs_is_thrown_away(full, second, monkeypatch):
 
 def test_one_move_at_a_time_and_none_to_where_the_tenant_is(full):
     with acting_for_platform("a test"):
-        row = orders.tenant(full.slug)
+        row = lifecycle.named(full.slug)
         first = orders.plan(row, None, by="a test")
         with pytest.raises(Conflict):
             orders.plan(row, None, by="a test")
