@@ -26,6 +26,7 @@ from knowledge import chunks, embedder, parsing, sparse, tokens, vectors
 from knowledge.errors import VectorStoreDown
 from knowledge.models import Document, Passage
 from platform_site.errors import PlatformError, TemporaryFailure
+from tenants import lifecycle
 from tenants.context import current
 from tenants.transactions import atomic
 
@@ -46,8 +47,12 @@ class LeaseLost(Exception):
 def next_document(token_id: UUID, seq: int) -> None:
     """Use a token's message: bring one waiting document of the tenant to an end, and queue the token again.
 
+    Of a paused tenant nothing is done: the token's lease ends, and the sweeper gives a new one once it goes on.
+
     seq  as in the message; an old one does nothing
     """
+    if lifecycle.is_paused(current()):
+        return
     if not tokens.take(token_id, seq):
         return
     document = claim(uuid4())
