@@ -1,0 +1,35 @@
+"""All tenants as operators list them: state, plan, place, size, age, level of migrations. Platform work."""
+
+from collections.abc import Callable
+
+from django.db import OperationalError
+from django.utils import timezone
+
+from metering.models import Subscription
+from tenants import fleet, schema_template
+from tenants.models import Database, Tenant
+
+
+def listed(tell: Callable[[str], None]) -> list[dict]:
+    """By slug. ``bytes`` is None where a database does not answer; ``tell`` is given a sentence on it."""
+    plans = dict(Subscription.objects.values_list("tenant_id", "plan__code"))
+    tenants = list(Tenant.objects.select_related("database").order_by("slug"))
+    sizes = {database: _sizes(database, tell) for database in {tenant.database for tenant in tenants}}
+    level, now = schema_template.fingerprint(), timezone.now()
+    return [
+        {
+            "slug": tenant.slug, "name": tenant.name, "state": tenant.state, "plan": plans.get(tenant.pk, ""),
+            "database": tenant.database.name, "kind": tenant.database.kind,
+            "bytes": sizes[tenant.database].get(tenant.schema_name), "days": (now - tenant.created_at).days,
+            "current": tenant.schema_level == level,
+        }
+        for tenant in tenants
+    ]  # fmt: skip
+
+
+def _sizes(database: Database, tell: Callable[[str], None]) -> dict[str, int]:
+    try:
+        return fleet.sizes(database)
+    except (OperationalError, KeyError):
+        tell(f"The database {database.name} does not answer; see manage.py database check {database.name}.")
+        return {}
