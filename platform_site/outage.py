@@ -7,8 +7,6 @@ from urllib.parse import urlsplit
 # What Postgres says of the connection itself: nothing (no server), login refused, starting up, no such database
 CONNECTION_STATES = (None, "28P01", "28000", "57P03", "3D000")
 HINT = "Start it with bin/up, or set its address in the environment (.env.example)."
-
-
 RETRY_SECONDS = 5
 
 
