@@ -62,7 +62,7 @@ async def test_the_agent_answers_on_a_real_provider_with_its_key_prompt_and_usag
     assert finished["message"]["text"] == "The clinic opens at eight."
     assert finished["outcome"] == "done"
     assert events[0]["agent"]["demo"] is False
-    request = provider.requests[-1]
+    request = provider.last_request("[[say=The clinic opens at eight.]]")
     assert request.headers["authorization"] == "Bearer sk-stand-in"
     roles = [message["role"] for message in request.body["messages"]]
     assert roles == ["system", "system", "user"]
@@ -82,18 +82,20 @@ async def test_history_comes_from_our_store_and_the_question_is_last(browser, pr
         for text in ("[[say=First answer.]]", "[[say=Second answer.]]"):
             await chat.ask(text)
             await chat.until("turn.finished")
-    said = [(message["role"], message["content"]) for message in provider.requests[-1].body["messages"]]
+    messages = provider.last_request("[[say=Second answer.]]").body["messages"]
+    said = [(message["role"], message["content"]) for message in messages]
     assert ("assistant", "First answer.") in said
     assert said[-1] == ("user", "[[say=Second answer.]]")
 
 
 async def test_a_tool_is_called_shown_and_its_result_goes_back_to_the_model(browser, acme, provider):
-    provider.script(Reply(text="", tools=[("current_time", "{}")]), Reply(text="It is noon."))
-    finished, events = await answer_to(browser, "What time is it?")
+    question = "What time is it?"
+    provider.script(Reply(text="", tools=[("current_time", "{}")]), Reply(text="It is noon."), to=question)
+    finished, events = await answer_to(browser, question)
     kinds = [event["type"] for event in events]
     assert kinds.index("tool.started") < kinds.index("tool.finished") < kinds.index("delta")
     assert finished["message"]["text"] == "It is noon."
-    assert provider.requests[-1].body["messages"][-1]["role"] == "tool"
+    assert provider.last_request(question).body["messages"][-1]["role"] == "tool"
 
     def stored():
         call = ToolCall.objects.get()
@@ -103,8 +105,7 @@ async def test_a_tool_is_called_shown_and_its_result_goes_back_to_the_model(brow
 
 
 async def test_a_model_that_calls_tools_for_ever_is_ended(browser, provider):
-    provider.script(*[Reply(text="", tools=[("current_time", "{}")]) for _ in range(4)])
-    finished, events = await answer_to(browser, "Loop, please.")
+    finished, events = await answer_to(browser, "[[say=]][[tool=current_time]]")  # its reply to any result, too
     assert finished["outcome"] == "incomplete"
     assert sum(event["type"] == "tool.started" for event in events) == 4
 
@@ -167,7 +168,8 @@ async def test_a_question_that_waited_is_answered_with_the_answer_before_it_in_m
         await chat.until("delta")
         await chat.ask("Second. [[tokens=2]]")
         first, _ = await chat.until("turn.finished"), await chat.until("turn.finished")
-    said = [(one["role"], one["content"]) for one in provider.requests[-1].body["messages"] if one["role"] != "system"]
+    messages = provider.last_request("Second. [[tokens=2]]").body["messages"]
+    said = [(one["role"], one["content"]) for one in messages if one["role"] != "system"]
     assert [role for role, _ in said] == ["user", "assistant", "user"]
     assert (said[0][1][:6], said[1][1], said[2][1][:7]) == ("First.", first["message"]["text"], "Second.")
 

@@ -2,6 +2,7 @@
 
     with openai_server() as server:
         server.script(Reply(text="Yes."), Reply(status=429))    # one per chat request, in this order
+        server.script(Reply(text="Yes."), to="Is it noon?")     # where others ask too: only for this question
         ...  # call the model at server.url
         server.requests[0].body["messages"]
 
@@ -17,7 +18,7 @@ import contextlib
 import json
 import re
 import threading
-from collections import deque
+from collections import defaultdict, deque
 from dataclasses import dataclass, field, replace
 
 from tests.doubles import openai_bodies
@@ -77,11 +78,19 @@ class Server:
         self.requests: list[Recorded] = []
         self.connections = 0
         self.url = ""
-        self._script: deque[Reply] = deque()
+        self._scripts: defaultdict[str, deque[Reply]] = defaultdict(deque)
 
-    def script(self, *replies: Reply) -> None:
-        """Queue answers for the next chat requests."""
-        self._script.extend(replies)
+    def script(self, *replies: Reply, to: str = "") -> None:
+        """Queue answers for the next chat requests, or for those whose last user message is ``to``."""
+        self._scripts[to].extend(replies)
+
+    def last_request(self, text: str) -> Recorded:
+        """The last chat request whose last user message is ``text``."""
+        return next(request for request in reversed(self.requests) if _last_user_text(request.body) == text)
+
+    def _reply(self, text: str) -> Reply:
+        script = self._scripts[text] or self._scripts[""]
+        return script.popleft() if script else ordered(text)
 
     async def listen(self, port: int = 0) -> asyncio.Server:
         listening = await asyncio.start_server(self._connection, "127.0.0.1", port, limit=2**24)
@@ -107,7 +116,7 @@ class Server:
             return _json(writer, 200, openai_bodies.embeddings(body))
         if not request.path.endswith("/chat/completions"):
             return _json(writer, 404, openai_bodies.error(404, ""))
-        reply = self._script.popleft() if self._script else ordered(_last_user_text(body))
+        reply = self._reply(_last_user_text(body))
         if reply.status != 200:
             error = openai_bodies.error(reply.status, headers.get("authorization", ""))
             return _json(writer, reply.status, error, reply.retry_after)
@@ -118,7 +127,7 @@ class Server:
 
 
 def _last_user_text(body: dict) -> str:
-    texts = [message["content"] for message in body["messages"] if message["role"] == "user"]
+    texts = [message["content"] for message in body.get("messages", ()) if message["role"] == "user"]
     return texts[-1] if texts and isinstance(texts[-1], str) else ""
 
 
