@@ -89,7 +89,13 @@ class Database(models.Model):
     login_role = models.CharField(max_length=63, blank=True, db_default="")
     sealed_password = models.BinaryField(null=True, help_text="Sealed with the installation's key")
     capacity_tenants = models.PositiveIntegerField(default=MOST_TENANTS, db_default=MOST_TENANTS)
-    capacity_bytes = models.BigIntegerField(null=True, blank=True)
+    capacity_bytes = models.BigIntegerField(
+        null=True, blank=True, help_text="Above this it takes no new tenants; empty: no limit"
+    )
+    may_create = models.BooleanField(
+        default=False, db_default=False, help_text="New databases for tenants may be opened on its server"
+    )
+    used_bytes = models.BigIntegerField(null=True, blank=True, help_text="Its size when it was last measured")
     reserved_for = models.CharField(max_length=100, blank=True, db_default="", help_text="Whom it was opened for")
     epoch = models.PositiveIntegerField(default=1, help_text="Counts up when address or password change")
     state = models.CharField(max_length=10, choices=State, default=State.OPEN)
@@ -129,6 +135,12 @@ class Tenant(TenantMixin):
         PROVISIONING = "provisioning", "Being set up"
         ACTIVE = "active", "Active"
         SUSPENDED = "suspended", "Suspended"
+        CLOSING = "closing", "Being closed"
+        ERASING = "erasing", "Being erased"
+        ERASED = "erased", "Erased"
+
+    GONE = (State.ERASING, State.ERASED)  # for every door as if it had never been
+    NOT_READY = (State.PROVISIONING, *GONE)  # no schema may be counted on
 
     id = models.BigAutoField(primary_key=True)
     name = models.CharField(max_length=100)
@@ -137,6 +149,9 @@ class Tenant(TenantMixin):
     vertical = models.CharField(max_length=40, blank=True)
     timezone = models.CharField(max_length=60, default="UTC")
     database = models.ForeignKey(Database, models.PROTECT, related_name="tenants")
+    regulated = models.BooleanField(
+        default=False, db_default=False, help_text="Its data may not stand in a database with others'"
+    )
     schema_level = models.CharField(max_length=64, blank=True, help_text="Fingerprint of the migrations it has")
     wrapped_key = models.BinaryField(help_text="The tenant's data key, wrapped by the installation's key")
     created_at = models.DateTimeField(auto_now_add=True)

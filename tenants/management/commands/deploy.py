@@ -22,7 +22,9 @@ class Command(BaseCommand):
             for upgrade in registry.upgrades().values():
                 upgrade(connections["owner"])
             rowsecurity.apply(connections["owner"])
-            Database.objects.get_or_create(name="shared_1", defaults={"url_variable": "DATABASE_URL"})
+            Database.objects.get_or_create(
+                name="shared_1", defaults={"url_variable": "DATABASE_URL", "may_create": True}
+            )
             schema_template.ensure()
             run = fleet.migrate()
         self.stdout.write(f"Control plane is current; {len(run.migrated)} tenants were migrated.")
