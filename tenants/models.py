@@ -12,6 +12,8 @@ from tenants.ids import uuid7
 
 MOST_TENANTS = 500  # of one database: beyond, its catalogue slows everything down
 MOVING = ("planned", "preparing", "copying", "frozen", "verifying", "switched")  # states of a move that has not ended
+HOLDING_CLAIM = ("verified", "failing")  # states of a domain claim whose name leads to its tenant
+LIVE_CLAIM = ("waiting", *HOLDING_CLAIM)  # ... that has not ended
 
 
 def role_name(database_id: int, tenant_id: int) -> str:
@@ -189,11 +191,56 @@ class Domain(DomainMixin):
     readable_by_all = True
 
     verified_at = models.DateTimeField(null=True, blank=True)
+    failing = models.BooleanField(
+        default=False,
+        db_default=False,
+        help_text="Its record is gone: it gets no certificate, and leads here some days more",
+    )
 
     class Meta:
         constraints = [
             models.CheckConstraint(condition=Q(domain=Lower(F("domain"))), name="domain_is_lower_case"),
         ]
+
+
+class DomainClaim(TenantOwned):
+    """A claim on a host name. Many tenants may wait for one name; the one that proves it gets the `Domain` row.
+
+    challenge  what the name's DNS must say; fresh for every claim, so that an old record proves nothing
+    check_at   when it is looked at next; none after the end
+    """
+
+    grants = "select"
+
+    class State(models.TextChoices):
+        WAITING = "waiting", "Waits for its DNS record"
+        VERIFIED = "verified", "Verified"
+        FAILING = "failing", "Its DNS record is gone"
+        RELEASED = "released", "Released"
+        EXPIRED = "expired", "Never proved"
+
+    LIVE = LIVE_CLAIM
+    HOLDING = HOLDING_CLAIM
+
+    name = models.CharField(max_length=253, help_text="Normalised as a Domain's")
+    challenge = models.CharField(max_length=64)
+    state = models.CharField(max_length=10, choices=State, default=State.WAITING)
+    problem = models.TextField(blank=True, help_text="What the last check found wrong")
+    claimed_by = models.CharField(max_length=254)
+    created_at = models.DateTimeField(auto_now_add=True)
+    checked_at = models.DateTimeField(null=True, blank=True)
+    check_at = models.DateTimeField(null=True, blank=True, db_index=True)
+    failing_since = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("tenant", "name", condition=Q(state__in=LIVE_CLAIM), name="one_claim_of_a_tenant"),
+            models.UniqueConstraint("name", condition=Q(state__in=HOLDING_CLAIM), name="one_holder_of_a_name"),
+            models.CheckConstraint(condition=Q(name=Lower(F("name"))), name="claim_is_lower_case"),
+        ]
+
+    def __str__(self):
+        return self.name
 
 
 class SchemaTemplate(models.Model):
