@@ -26,7 +26,8 @@ def while_open(view: Callable) -> Callable:
         try:
             lifecycle.refuse_if_paused(request.tenant)
         except TenantPaused as error:
-            response = render(request, "errors/paused.html", status=error.status)
+            closing = {"closing": lifecycle.is_closing(request.tenant)}
+            response = render(request, "errors/paused.html", closing, status=error.status)
             response["Retry-After"] = str(error.details["retry_after"])
             return response
         return view(request, *args, **kwargs)

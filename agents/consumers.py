@@ -64,8 +64,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._obey(self._parsed(text_data, bytes_data))
         except wire.BadFrame as error:
             await self._fault(error)
-        except TenantPaused:
-            await self.pause()
+        except TenantPaused as error:
+            await self.pause(error)
         except PlatformError as error:
             details = {name: error.details.get(name) for name in ("id", "retry_after")}
             await self._answer(wire.Error(code=error.code, text=str(error), **details))
@@ -73,9 +73,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))
 
-    async def pause(self):
+    async def pause(self, error: TenantPaused):
         """The tenant is paused: say so and close. A running answer is stored, and seen when the tenant goes on."""
-        error = TenantPaused(retry_after=TenantPaused.RETRY_SECONDS)
         await self._answer(wire.Error(code=error.code, text=str(error), retry_after=error.details["retry_after"]))
         await self.close(CLOSE_PAUSED)
 

@@ -1,4 +1,4 @@
-"""The open sockets of this process by tenant, so that those of a paused tenant can be closed.
+"""The open sockets of this process by tenant, so that those of a paused or closing tenant can be closed.
 
 Each process looks for itself, with one query for all its tenants: no message can be missed, and Valkey may be away.
 """
@@ -10,6 +10,7 @@ from typing import Protocol
 
 from tenants import directory, lifecycle
 from tenants.context import run_for_nobody
+from tenants.errors import TenantPaused
 
 logger = logging.getLogger(__name__)
 
@@ -21,7 +22,7 @@ _watching: asyncio.Task | None = None
 class Socket(Protocol):
     """What can be told that its tenant is paused."""
 
-    async def pause(self) -> None:
+    async def pause(self, error: TenantPaused) -> None:
         """Say so and close."""
 
 
@@ -51,11 +52,11 @@ async def _watch() -> None:
 
 
 async def _close_paused() -> None:
-    paused = await run_for_nobody(lifecycle.paused_among, list(_open))
-    if not paused:
+    refused = await run_for_nobody(lifecycle.refused_among, list(_open))
+    if not refused:
         return
     directory.forget()  # or a new socket would be let in for the rest of 5 seconds
-    sockets = [socket for tenant_id in paused for socket in _open.get(tenant_id, ())]
-    for result in await asyncio.gather(*(socket.pause() for socket in sockets), return_exceptions=True):
+    told = [socket.pause(error) for tenant_id, error in refused.items() for socket in _open.get(tenant_id, ())]
+    for result in await asyncio.gather(*told, return_exceptions=True):
         if isinstance(result, Exception):
             logger.info("a socket had gone before it was closed", extra={"error": type(result).__name__})

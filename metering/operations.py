@@ -124,7 +124,7 @@ def _days(midnight: datetime) -> list[Day]:
 
 
 def _nearly_full() -> list[Notice]:
-    tenants = with_usage(Tenant.objects.all()).filter(month_tokens__gte=F("month_allowed") * NEARLY_PERCENT / 100)
+    tenants = with_usage(Tenant.objects.exclude(state__in=Tenant.GONE)).filter(month_tokens__gte=F("month_allowed") * NEARLY_PERCENT / 100)
     return [_full_notice(tenant) for tenant in tenants.order_by(F("month_tokens") * -1.0 / F("month_allowed"))[:SHOWN]]
 
 

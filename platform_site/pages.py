@@ -23,15 +23,16 @@ def page_frame(request) -> dict:
     return {
         "brand": brands.current(),
         "nav": _navigation(request, user) if user else [],
-        "paused": _pause(user) if lifecycle.is_paused(tenant) else None,
+        "paused": _pause(tenant, user) if lifecycle.is_paused(tenant) else None,
     }
 
 
-def _pause(user) -> dict | None:
-    """For staff: why their tenant is paused, and whom to write to."""
+def _pause(tenant, user) -> dict | None:
+    """For staff: why their tenant is paused, whether for good, and whom to write to."""
     if user is None or not user.is_authenticated:
         return None
-    return {"reason": lifecycle.reason(), "contact": settings.SUPPORT_EMAIL}
+    closing = lifecycle.is_closing(tenant)
+    return {"closing": closing, "reason": lifecycle.reason(), "contact": settings.SUPPORT_EMAIL}
 
 
 NAVIGATION = [  # heading, name, label, icon, right

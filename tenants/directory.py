@@ -58,11 +58,12 @@ def by_host(host: str) -> Found:
 
 
 def by_id(tenant_id: int) -> TenantRef | None:
-    """The tenant with this id, or None."""
+    """The tenant with this id; None if there is none, or it is being erased or is."""
     kept = _cache.get(tenant_id)
     if kept and kept[0] > time.monotonic():
         return kept[1]
-    tenant = Tenant.objects.select_related("database").filter(pk=tenant_id).first()
+    tenants = Tenant.objects.select_related("database").exclude(state__in=Tenant.GONE)
+    tenant = tenants.filter(pk=tenant_id).first()
     return _keep(tenant_id, tenant.ref() if tenant else None)
 
 
@@ -89,7 +90,7 @@ def has_moved(ref: TenantRef) -> bool:
 
 def all_active() -> list[TenantRef]:
     """Every tenant whose schema is ready, by id."""
-    ready = Tenant.objects.select_related("database").exclude(state=Tenant.State.PROVISIONING)
+    ready = Tenant.objects.select_related("database").exclude(state__in=Tenant.NOT_READY)
     return [tenant.ref() for tenant in ready.order_by("pk")]
 
 
@@ -104,7 +105,7 @@ def _tenant_of_domain(name: str) -> TenantRef | None:
     domain = (
         Domain.objects.select_related("tenant__database")
         .filter(domain=name, verified_at__isnull=False)
-        .exclude(tenant__state=Tenant.State.PROVISIONING)
+        .exclude(tenant__state__in=Tenant.NOT_READY)
         .first()
     )
     return domain.tenant.ref() if domain else None

@@ -31,6 +31,13 @@ class TenantPaused(TemporaryFailure):
     RETRY_SECONDS = 60
 
 
+class TenantClosing(TenantPaused):
+    """The tenant has left or is leaving: nothing new is taken in, and nobody will let it go on by himself."""
+
+    code = "tenant_closing"
+    text = "This service is being closed."
+
+
 class TenantUnavailable(TemporaryFailure):
     """The tenant's database does not answer, or the tenant is being moved."""
 

@@ -73,7 +73,7 @@ def sizes(database: Database) -> dict[str, int]:
 def behind() -> list[Tenant]:
     """Tenants at another level than this release's: the databases take turns. One query."""
     level = schema_template.fingerprint()
-    rows = Tenant.objects.exclude(schema_level=level).exclude(state=Tenant.State.PROVISIONING).order_by("pk")
+    rows = Tenant.objects.exclude(schema_level=level).exclude(state__in=Tenant.NOT_READY).order_by("pk")
     by_database = defaultdict(list)
     for tenant in rows.select_related("database"):
         by_database[tenant.database_id].append(tenant)
@@ -115,7 +115,7 @@ def _check(canaries: list[str]) -> None:
 
 
 def _ready() -> int:
-    return Tenant.objects.exclude(state=Tenant.State.PROVISIONING).count()
+    return Tenant.objects.exclude(state__in=Tenant.NOT_READY).count()
 
 
 def _note(run: Run, tenant: Tenant, error: str, told: Callable[[Run], None]) -> None:

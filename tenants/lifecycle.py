@@ -1,17 +1,25 @@
 """Pausing a tenant and letting it go on. Every process obeys within 5 seconds; nothing of the tenant is changed.
 
-Doors ask `refuse_if_paused`; the state they see is the directory's, so it costs them no query.
+Doors ask `refuse_if_paused`; the state they see is the directory's, so it costs them no query. A tenant that is being
+closed is paused for good, in words of its own. One that is being erased, or is, leads nowhere: the directory does not
+know it any more.
 """
 
 from django.db import transaction
 
 from platform_site.errors import BadInput, Conflict, NotFound
 from tenants import directory
-from tenants.context import TenantRef, acting_for_platform, is_platform
-from tenants.errors import TenantPaused
+from tenants.context import TenantRef, acting_for_platform, current, is_platform
+from tenants.errors import TenantClosing, TenantPaused
 from tenants.models import AuditEvent, Tenant
 
 SUSPENDED, RESUMED = "tenant.suspended", "tenant.resumed"
+REFUSALS = {
+    Tenant.State.SUSPENDED: TenantPaused,
+    Tenant.State.CLOSING: TenantClosing,
+    Tenant.State.ERASING: TenantClosing,  # met only by sockets and caches of the seconds before
+    Tenant.State.ERASED: TenantClosing,
+}
 
 
 def suspend(tenant: Tenant, *, by: str, reason: str) -> bool:
@@ -40,25 +48,37 @@ def named(slug: str) -> Tenant:
 
 
 def is_paused(ref: TenantRef) -> bool:
-    """Whether it is paused, as this process knows it: at most 5 seconds old."""
-    return ref.state == Tenant.State.SUSPENDED
+    """Whether it is paused or being closed, as this process knows it: at most 5 seconds old."""
+    return ref.state in REFUSALS
+
+
+def is_closing(ref: TenantRef) -> bool:
+    """Whether it is paused because it leaves."""
+    return REFUSALS.get(ref.state) is TenantClosing
 
 
 def refuse_if_paused(ref: TenantRef) -> None:
-    """Raises TenantPaused."""
+    """Raises TenantPaused; its kind TenantClosing where the tenant leaves."""
     if is_paused(ref):
-        raise TenantPaused(retry_after=TenantPaused.RETRY_SECONDS)
+        raise _refusal(ref.state)
 
 
-def paused_among(tenant_ids: list[int]) -> set[int]:
-    """Which of these are paused now: one query. Needs no context."""
-    return set(Tenant.objects.filter(pk__in=tenant_ids, state=Tenant.State.SUSPENDED).values_list("pk", flat=True))
+def refused_among(tenant_ids: list[int]) -> dict[int, TenantPaused]:
+    """Which of these take in nothing now, each with what to say: one query. Needs no context."""
+    found = Tenant.objects.filter(pk__in=tenant_ids, state__in=REFUSALS).values_list("pk", "state")
+    return {tenant_id: _refusal(state) for tenant_id, state in found}
 
 
 def reason() -> str:
-    """Why the current tenant is paused, as its staff may read it."""
+    """Why the current tenant is paused, as its staff may read it; "" if it is being closed."""
+    if is_closing(current()):
+        return ""
     last = AuditEvent.objects.filter(action=SUSPENDED).order_by("-at").first()
     return last.details.get("reason", "") if last else ""
+
+
+def _refusal(state: str) -> TenantPaused:
+    return REFUSALS[state](retry_after=TenantPaused.RETRY_SECONDS)
 
 
 def _turn(tenant: Tenant, before: str, after: str, action: str, by: str, details: dict) -> bool:

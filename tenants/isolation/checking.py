@@ -3,12 +3,12 @@
 import logging
 import time
 
-from platform_site.errors import BadInput
+from platform_site.errors import BadInput, Conflict
 from tenants import directory, names, registry
 from tenants.context import TenantRef, acting_for_platform
 from tenants.isolation import catalogue, messages, schemas, shared_rows, stand_in, stores
 from tenants.isolation.attempts import LEAKED, REFUSED, Attempt, run
-from tenants.models import IsolationCheck
+from tenants.models import IsolationCheck, Tenant
 
 logger = logging.getLogger(__name__)
 BOTH_WAYS = (schemas.tries, shared_rows.tries, stores.tries, messages.tries, catalogue.tries)
@@ -18,10 +18,13 @@ def check(tenant: TenantRef) -> IsolationCheck:
     """Try to get from the tenant to the synthetic one and back; store and return what became of each attempt.
 
     Seconds, not milliseconds; reads no content of the tenant, and leaves nothing in it.
-    Raises  BadInput  the tenant is the synthetic one;  Conflict  that one is being made right now
+    Raises  BadInput  the tenant is the synthetic one
+            Conflict  that one is being made right now, or the tenant has no schema to get at (yet, or any more)
     """
     if tenant.slug == names.STAND_IN:
         raise BadInput("This tenant is what the others are checked against.")
+    if tenant.state in Tenant.NOT_READY:
+        raise Conflict(f"{tenant.name} cannot be checked: {Tenant.State(tenant.state).label.lower()}.")
     with acting_for_platform(f"isolation check of tenant {tenant.id}"):
         started, other = time.monotonic(), stand_in.get()
         attempts = [

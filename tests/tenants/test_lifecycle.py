@@ -4,6 +4,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from celery.exceptions import Reject
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
@@ -20,8 +21,10 @@ from tenants import directory, lifecycle, store
 from tenants.accounts import keys
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
-from tenants.errors import TenantPaused
+from tenants.errors import TenantClosing, TenantPaused
+from tenants.isolation import checking
 from tenants.models import AuditEvent, Tenant
+from tenants.tasks import HEADER
 from tests.conftest import host_of
 from tests.isolation.matrix import fill, routes, snapshot
 from tests.knowledge.ingesting import state, unheard_of
@@ -60,6 +63,68 @@ def test_a_tenant_that_is_being_set_up_can_be_neither_paused_nor_resumed(acme):
         lifecycle.suspend(row_of(acme), by="a test", reason=REASON)
     with pytest.raises(Conflict, match="being set up"):
         lifecycle.resume(row_of(acme), by="a test")
+
+
+def turn(ref, state: str):
+    """Bring a tenant into a state that no verb sets yet; what the directory says of it then."""
+    with acting_for_platform("a test"):
+        Tenant.objects.filter(pk=ref.id).update(state=state)
+    directory.forget()
+    return directory.by_id(ref.id)
+
+
+def test_a_tenant_that_is_being_closed_is_paused_in_words_of_its_own(acme, make_staff, client_of):
+    owner = make_staff(acme)
+    closing = turn(acme, Tenant.State.CLOSING)
+    chat = client_of(closing).get("/chat/")
+    assert chat.status_code == 503 and "is being closed" in chat.content.decode()
+    browser = client_of(closing, owner)
+    page = browser.get(reverse("portal:overview", urlconf="platform_site.urls_tenant"))
+    assert page.status_code == 200 and "Your service is being closed." in page.content.decode()
+    with acting_for(closing):
+        _, key = keys.create(name="A", scopes=list(keys.SCOPES), by="a test")
+    program = Client(headers={"host": host_of(closing), "authorization": f"Bearer {key}"})
+    answer = program.post("/api/v1/conversations/", data={"end_user": "7"}, content_type="application/json")
+    assert (answer.status_code, answer.json()["code"]) == (503, "tenant_closing")
+    refusal = lifecycle.refused_among([acme.id])[acme.id]
+    assert isinstance(refusal, TenantClosing) and "being closed" in str(refusal)
+    for verb in (partial(lifecycle.suspend, reason=REASON), lifecycle.resume):
+        with pytest.raises(Conflict, match="being closed"):
+            verb(row_of(acme), by="a test")
+
+
+@pytest.mark.parametrize("state", Tenant.GONE)
+def test_a_tenant_that_is_erased_is_for_every_door_as_if_it_had_never_been(acme, make_staff, client_of, state):
+    browser = client_of(acme, make_staff(acme))
+    assert browser.get("/").status_code == 200
+    assert turn(acme, state) is None
+    nobody = Client(headers={"host": f"{uuid4().hex}.localhost"})
+    for path in ("/", "/chat/", "/api/v1/conversations/", "/accounts/login/"):
+        gone, never = browser.get(path), nobody.get(path)
+        assert (gone.status_code, gone.content) == (never.status_code, never.content) and gone.status_code == 404
+    assert acme.id not in {ref.id for ref in directory.all_active()}
+    row = row_of(acme)
+    with pytest.raises(Conflict, match="erased"):
+        checking.check(row.ref())
+    for verb in (partial(lifecycle.suspend, reason=REASON), lifecycle.resume):
+        with pytest.raises(Conflict, match="erased"):
+            verb(row, by="a test")
+
+
+@pytest.mark.parametrize("state", Tenant.GONE)
+def test_no_task_works_for_a_tenant_that_is_erased(acme, state):
+    turn(acme, state)
+    with pytest.raises(Reject):
+        _sent_to(acme, tasks.work)
+
+
+def _sent_to(ref, task) -> None:
+    """Run a task as the worker would for a message with this tenant in its header."""
+    task.push_request(**{HEADER: ref.id})
+    try:
+        task(token_id=str(uuid4()), seq=0)
+    finally:
+        task.pop_request()
 
 
 def test_pausing_needs_a_reason(acme):
