@@ -196,7 +196,7 @@ class DomainForm(forms.ModelForm):
 
     def clean_domain(self) -> str:
         """The name in one spelling; never the operators' own host."""
-        name = directory.normalised(self.cleaned_data["domain"])
+        name = names.normalised(self.cleaned_data["domain"])
         if not name or "." not in name:
             raise forms.ValidationError("Write a host name, e.g. chat.example.com.")
         if name == settings.PLATFORM_HOST:

@@ -1,19 +1,16 @@
 """Finds tenants by host or id, before any context exists. Kept in the process for some seconds."""
 
-import re
 import time
 from dataclasses import dataclass
 
-import idna
 from django.conf import settings
 
+from tenants import names
 from tenants.context import TenantRef, learn_move
 from tenants.models import Domain, Move, Tenant
 
 CACHE_SECONDS = 5
 MOST_ENTRIES = 10_000
-PORT = re.compile(r":[0-9]{1,5}\Z")
-NAME = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 
 
 @dataclass(frozen=True)
@@ -27,19 +24,9 @@ Found = TenantRef | Platform | None
 _cache: dict[str | int, tuple[float, Found]] = {}
 
 
-def normalised(host: str) -> str:
-    """A host as a domain name: lower case, IDNA, no port, no trailing dot; "" when it is none."""
-    name = PORT.sub("", host.lower()).removesuffix(".")
-    try:
-        name = name if name.isascii() else idna.encode(name, uts46=True).decode()
-    except idna.IDNAError:
-        return ""
-    return name if len(name) <= 253 and NAME.fullmatch(name) else ""
-
-
 def _of_header(host: str) -> str:
     """The same of a Host header, which never holds other than ASCII: browsers send IDNA."""
-    return normalised(host) if host.isascii() else ""
+    return names.normalised(host) if host.isascii() else ""
 
 
 def cached_host(host: str) -> tuple[bool, Found]:

@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.utils.decorators import sync_and_async_middleware
 from django.utils.module_loading import import_string
 
-from tenants import directory
+from tenants import directory, names
 from tenants.context import TenantRef, acting_for, acting_for_platform, newest, run_for_nobody
 from tenants.errors import TenantMoved
 
@@ -59,7 +59,7 @@ def _host(request: HttpRequest) -> str:
     Probes belong to no tenant, and are answered when no database can say whose a host is.
     """
     host = request.META.get("HTTP_HOST", "")
-    is_probe = request.path in settings.PROBE_PATHS and directory.normalised(host) != settings.PLATFORM_HOST
+    is_probe = request.path in settings.PROBE_PATHS and names.normalised(host) != settings.PLATFORM_HOST
     return "" if is_probe else host
 
 

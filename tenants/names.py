@@ -3,9 +3,11 @@
 import re
 from zoneinfo import available_timezones
 
+import idna
 from django.conf import settings
 from django.utils.text import slugify
 
+from tenants import lookalikes
 from tenants.errors import BadName
 
 SLUG = re.compile(r"[a-z](?:[a-z0-9-]{1,38}[a-z0-9])")
@@ -16,6 +18,16 @@ isolation-probe widget chat ws
 """
 RESERVED = frozenset(_RESERVED.split())
 STAND_IN = "isolation-probe"  # the synthetic tenant of tenants.isolation
+
+PORT = re.compile(r":[0-9]{1,5}\Z")
+HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
+PROOF_LABEL = "_atrium"  # stands before a domain in the name of the record that proves it
+LONGEST_DOMAIN = 253 - len(f"{PROOF_LABEL}.")
+# The last label holds no digit unless it is an international one: that leaves out every spelling of an IP address
+DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])")
+NOT_PUBLIC = frozenset(["localhost", "local", "internal", "invalid", "test", "example", "onion", "alt", "arpa"])
+# A country's own endings, such as co.uk: not all there are, but the record under them is nobody's to set either
+SHARED_ENDING = re.compile(r"(?:ac|co|com|edu|gob|gov|gouv|go|ltd|mil|ne|net|nom|or|org|plc|sch)\.[a-z]{2}")
 
 
 def checked_name(name: str) -> str:
@@ -51,6 +63,42 @@ def checked_time_zone(zone: str) -> str:
     if zone not in available_timezones():
         raise BadName(f"There is no time zone “{zone}”. Write one like Europe/London.")
     return zone
+
+
+def normalised(host: str) -> str:
+    """A host as a domain name: lower case, IDNA, no port, no trailing dot; "" when it is none."""
+    name = PORT.sub("", host.lower()).removesuffix(".")
+    try:
+        name = name if name.isascii() else idna.encode(name, uts46=True).decode()
+    except idna.IDNAError:
+        return ""
+    return name if len(name) <= 253 and HOST.fullmatch(name) else ""
+
+
+def checked_domain(host: str) -> str:
+    """The host as a domain of a tenant's own, normalised. Raises BadName."""
+    name = normalised(host.strip())
+    if len(name) > LONGEST_DOMAIN or not DOMAIN.fullmatch(name):
+        raise BadName(
+            f"“{host}” cannot be used as a domain: write a full host name like chat.example.com, "
+            "without https:// and without a path."
+        )
+    if _is_ours(name):
+        raise BadName(f"“{name}” belongs to this platform.")
+    ending = name.rpartition(".")[2]
+    if ending in NOT_PUBLIC:
+        raise BadName(f"“{name}” cannot be used: names that end in .{ending} lead nowhere on the internet.")
+    if SHARED_ENDING.fullmatch(name):
+        raise BadName(f"“{name}” is an ending that many owners share. Write a name under it.")
+    if fault := lookalikes.fault(name):
+        raise BadName(f"“{name}” cannot be used: {fault}")
+    return name
+
+
+def _is_ours(name: str) -> bool:
+    """Our own hosts, all that stands under them, and what they stand under."""
+    ours = (settings.PLATFORM_HOST, settings.TENANT_HOST_SUFFIX)
+    return any(f".{name}".endswith(f".{own}") or own.endswith(f".{name}") for own in ours)
 
 
 def host_for(slug: str) -> str:
