@@ -19,6 +19,7 @@ class TenantTask(Task):
     """Runs acting for the tenant in its header. A message without a known tenant is refused, not guessed."""
 
     abstract = True
+    refusal_level = logging.ERROR
 
     def apply_async(self, args=None, kwargs=None, **options):
         headers = {**(options.pop("headers", None) or {}), HEADER: current().id}
@@ -28,7 +29,7 @@ class TenantTask(Task):
         tenant_id = self.request.get(HEADER)
         ref = directory.by_id(tenant_id) if isinstance(tenant_id, int) else None
         if ref is None:
-            logger.error("task without a known tenant", extra={"task": self.name})
+            logger.log(self.refusal_level, "task without a known tenant", extra={"task": self.name})
             raise Reject("no such tenant", requeue=False)
         return act_for(ref, super().__call__, *args, **kwargs)
 

@@ -1,5 +1,6 @@
 """One attempt to reach another tenant's data, and what became of it."""
 
+import json
 import logging
 from collections.abc import Callable
 from contextvars import Context
@@ -92,6 +93,42 @@ def postgres_refuses(using: str, statement: str, params: list | None = None, *, 
     except (ProgrammingError, IntegrityError) as error:
         return isinstance(error.__cause__, refusals)
     return False
+
+
+REFUSALS = """
+do $$
+declare
+    statement text;
+    taken text[] := '{}';
+begin
+    foreach statement in array current_setting('isolation.statements')::text[] loop
+        begin
+            execute statement;
+            raise exception using errcode = 'ISOOK';
+        exception
+            when insufficient_privilege then null;
+            when undefined_table or invalid_schema_name then
+                if current_setting('isolation.absent') <> 'yes' then taken := taken || statement; end if;
+            when lock_not_available or deadlock_detected then raise;
+            when others then taken := taken || statement;
+        end;
+    end loop;
+    perform set_config('isolation.taken', to_json(taken)::text, true);
+end $$
+"""
+
+
+def taken_by_postgres(using: str, statements: list[str], *, absent: bool = False) -> list[str]:
+    """Those that PostgreSQL does not deny; each was undone. One round trip, for there may be hundreds.
+
+    absent  as in `postgres_refuses`
+    """
+    ask = "select set_config('isolation.statements', %s::text[]::text, true), set_config('isolation.absent', %s, true)"
+    with transaction.atomic(using=using), connections[using].cursor() as cursor:
+        cursor.execute(ask, [statements, "yes" if absent else "no"])
+        cursor.execute(REFUSALS)
+        cursor.execute("select current_setting('isolation.taken')")
+        return json.loads(cursor.fetchone()[0])
 
 
 def rows(using: str, statement: str, params: list | None = None) -> list[tuple]:

@@ -1,5 +1,6 @@
 """Attempts through the queue: what a task sees whose message names another tenant, or none."""
 
+import logging
 from datetime import timedelta
 from uuid import uuid4
 
@@ -27,6 +28,7 @@ class _Look(TenantTask, _Kept):
     """A task like every tenant's, never sent: finds the row with this key, as whoever it runs for."""
 
     name = "tenants.isolation.look"
+    refusal_level = logging.DEBUG  # being refused is what it is for
 
     def run(self, *, key: str) -> tuple[int, bool]:
         return current().id, Session.objects.filter(session_key=key).exists()

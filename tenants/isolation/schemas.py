@@ -10,7 +10,7 @@ from django.db import connections
 from django.utils import timezone
 
 from tenants.context import TenantRef, acting_for, acting_for_platform
-from tenants.isolation.attempts import Try, Untried, for_nobody, is_refused, postgres_refuses, rows
+from tenants.isolation.attempts import Try, Untried, for_nobody, is_refused, postgres_refuses, rows, taken_by_postgres
 
 STATEMENTS = (
     "select 1 from {table} limit 1",
@@ -102,11 +102,9 @@ def _other_schema(own: TenantRef, other: TenantRef) -> list[str]:
     with acting_for(own):
         (role,) = rows(own.alias, "select current_user")[0]
         leaks = [] if role == own.role else [f"SQL ran as {role}, not under the tenant's own role"]
-        for table in data_tables():
-            foreign = f'"{other.schema}"."{table}"'
-            for statement in STATEMENTS:
-                if not postgres_refuses(own.alias, statement.format(table=foreign), absent=own.alias != other.alias):
-                    leaks.append(f"{statement.split()[0]} on {other.schema}.{table}")
+        foreign = [f'"{other.schema}"."{table}"' for table in data_tables()]
+        asked = [statement.format(table=table) for table in foreign for statement in STATEMENTS]
+        leaks += taken_by_postgres(own.alias, asked, absent=own.alias != other.alias)
     return leaks
 
 
