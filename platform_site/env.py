@@ -6,6 +6,7 @@ itself. Any variable ``X`` may also be given as ``X_FILE``, the path of a file t
 
 import base64
 import binascii
+import ipaddress
 import os
 import re
 import sys
@@ -51,6 +52,11 @@ class Environment(BaseSettings):
     platform_host: str = "platform.localhost"
     tenant_host_suffix: str = "localhost"
     trusted_proxies: int = 0
+    tls_ask_from: str = ""  # networks, comma separated, beside loopback
+
+    dns_servers: str = ""  # address or address:port, comma separated; empty: the system's
+    dns_seconds: float = 3
+    domain_grace_days: int = 7
 
     default_model: str = ""
     openai_api_key: str = ""
@@ -98,6 +104,18 @@ class Environment(BaseSettings):
             raise ValueError("must be 1 to 16 lower-case letters and digits, starting with a letter")
         return value
 
+    @field_validator("dns_servers")
+    @classmethod
+    def _servers(cls, value: str) -> str:
+        parse_servers(value)
+        return value
+
+    @field_validator("tls_ask_from")
+    @classmethod
+    def _networks(cls, value: str) -> str:
+        parse_networks(value)
+        return value
+
     @field_validator("encryption_keys")
     @classmethod
     def _keys(cls, value: str) -> str:
@@ -130,6 +148,23 @@ def parse_keys(text: str) -> list[tuple[str, bytes]]:
     if not keys:
         raise ValueError("at least one key is needed, as id:base64 of 32 bytes")
     return keys
+
+
+def parse_servers(text: str) -> list[tuple[str, int]]:
+    """``"10.0.0.2,[::1]:5353"`` -> ``[("10.0.0.2", 53), ("::1", 5353)]``. Raises ValueError."""
+    servers = []
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9a-fA-F:]+)", part)
+        if not found:
+            raise ValueError("must be IP addresses, each with :port if it is not 53 (IPv6 in brackets)")
+        address, port = next(filter(None, (found[1], found[2], found[4]))), int(found[3] or 53)
+        servers.append((str(ipaddress.ip_address(address)), port))
+    return servers
+
+
+def parse_networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:
+    """``"10.0.0.0/8,192.0.2.7"`` as networks. Raises ValueError."""
+    return [ipaddress.ip_network(part.strip()) for part in text.split(",") if part.strip()]
 
 
 def _secrets_from_files() -> dict[str, str]:

@@ -249,6 +249,13 @@ RESERVATION_SECONDS = 180
 HELLO_SECONDS = 10
 DATABASE_THREADS = 16
 
+# --- domains of the tenants' own (docs/domains.md)
+DNS_SERVERS = environment.parse_servers(env.dns_servers)
+DNS_SECONDS = env.dns_seconds
+DOMAIN_LOOKUP = "tenants.nameservers.txt"  # whoever answers for the DNS: takes a name, gives its TXT records
+DOMAIN_GRACE_DAYS = env.domain_grace_days
+TLS_ASK_FROM = environment.parse_networks(env.tls_ask_from)
+
 # --- interface
 USE_TZ = True
 TIME_ZONE = "UTC"
