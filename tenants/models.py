@@ -1,12 +1,14 @@
 """Who the tenants are and where their data lives: the control plane's directory."""
 
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.db import models
 from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django_tenants.models import DomainMixin, TenantMixin
 
-from tenants import databases
+from tenants import databases, names
 from tenants.context import TenantRef, current, current_or_none, is_platform
 from tenants.ids import uuid7
 
@@ -119,6 +121,11 @@ class Database(models.Model):
     def alias(self) -> str:
         """Its Django alias in the present epoch."""
         return f"{self.name}_v{self.epoch}"
+
+    @property
+    def has_all_bytes(self) -> bool:
+        """Whether it was as large as it may become when it was last measured."""
+        return self.capacity_bytes is not None and (self.used_bytes or 0) >= self.capacity_bytes
 
     @property
     def room(self) -> int:
@@ -241,6 +248,21 @@ class DomainClaim(TenantOwned):
 
     def __str__(self):
         return self.name
+
+    @property
+    def record_name(self) -> str:
+        """Where the TXT record that proves it stands."""
+        return f"{names.PROOF_LABEL}.{self.name}"
+
+    @property
+    def record_value(self) -> str:
+        """What the record must say."""
+        return f"{names.PROOF_VALUE}{self.challenge}"
+
+    @property
+    def kept_until(self) -> datetime | None:
+        """Until when a failing domain leads to its tenant all the same."""
+        return self.failing_since and self.failing_since + timedelta(days=settings.DOMAIN_GRACE_DAYS)
 
 
 class SchemaTemplate(models.Model):

@@ -22,6 +22,7 @@ STAND_IN = "isolation-probe"  # the synthetic tenant of tenants.isolation
 PORT = re.compile(r":[0-9]{1,5}\Z")
 HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
 PROOF_LABEL = "_atrium"  # stands before a domain in the name of the record that proves it
+PROOF_VALUE = "atrium-verify="
 LONGEST_DOMAIN = 253 - len(f"{PROOF_LABEL}.")
 # The last label holds no digit unless it is an international one: that leaves out every spelling of an IP address
 DOMAIN = re.compile(r"(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)+(?:[a-z]{2,63}|xn--[a-z0-9-]{1,58}[a-z0-9])")

@@ -1,0 +1,230 @@
+"""Domains of a tenant's own: claimed, proved by a record in their DNS, looked at again, given up.
+
+waiting -> verified <-> failing -> released; waiting -> expired. A name that waits is checked every 10 minutes for 14
+days, a verified one each day. Only the DNS' own word that the record is gone counts against a verified domain, and even
+then it leads to its tenant for settings.DOMAIN_GRACE_DAYS more. Platform work. Source: notes/security.md, F8.
+"""
+
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from enum import Enum
+
+from django.conf import settings
+from django.db import IntegrityError, transaction
+from django.db.models.functions import Coalesce
+from django.utils import timezone
+from django.utils.module_loading import import_string
+
+from platform_site.errors import Conflict, NotFound
+from tenants import directory, domain_letters, names
+from tenants.context import acting_for_platform
+from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
+from tenants.nameservers import NoDnsAnswer, NoRecord
+
+State = DomainClaim.State
+WAIT_DAYS = 14
+CHECK_AFTER = {
+    State.WAITING: timedelta(minutes=10),
+    State.VERIFIED: timedelta(days=1),
+    State.FAILING: timedelta(hours=1),
+}
+AGAIN = timedelta(minutes=10)  # after a look that told nothing
+CHECKED_AT_ONCE = 16
+MOST_OF_A_RUN = 200
+JOB = "domain check"
+TAKEN = "The record is right, but the name leads to another tenant already. It is yours when that one gives it up."
+
+
+class Outcome(Enum):
+    """What a look into the DNS told."""
+
+    PROVED = "proved"
+    MISSING = "missing"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What a look told, and in plain words what is wrong."""
+
+    outcome: Outcome
+    problem: str = ""
+
+
+def claim(tenant: Tenant, host: str, *, by: str) -> DomainClaim:
+    """The tenant's claim on a host, with a fresh challenge; asked twice, the claim that has not ended.
+
+    Says nothing about other tenants' claims: whoever has not proved the name learns nothing of it.
+    Raises  BadName   it cannot be a domain of a tenant's own
+            Conflict  the tenant cannot have one now
+    """
+    name = names.checked_domain(host)
+    with acting_for_platform(f"claim {name}"):
+        if tenant.state in Tenant.NOT_READY or tenant.slug == names.STAND_IN:
+            raise Conflict(f"“{tenant.name}” cannot have a domain: {tenant.get_state_display().lower()}.")
+        mine = DomainClaim.objects.select_related("tenant").filter(tenant=tenant, name=name, state__in=DomainClaim.LIVE)
+        if found := mine.first():
+            return found
+        try:
+            return _claimed(tenant, name, by)
+        except IntegrityError:  # claimed twice at the same moment
+            return mine.get()
+
+
+def _claimed(tenant: Tenant, name: str, by: str) -> DomainClaim:
+    with transaction.atomic(using="platform"):
+        made = DomainClaim.objects.create(
+            tenant=tenant, name=name, challenge=secrets.token_hex(16), claimed_by=by, check_at=timezone.now() + AGAIN
+        )
+        _note(made, "claimed", by)
+    return made
+
+
+def find(host: str, slug: str = "") -> DomainClaim:
+    """The claim on a host that has not ended, of the tenant with this slug if several tenants wait for it.
+
+    Raises  NotFound, Conflict  there is none, or several
+    """
+    name = names.normalised(host.strip())
+    with acting_for_platform(f"find the claim on {name}"):
+        live = DomainClaim.objects.select_related("tenant").filter(name=name, state__in=DomainClaim.LIVE)
+        found = list(live.filter(tenant__slug=slug) if slug else live.order_by("created_at"))
+    if not found:
+        raise NotFound(f"Nobody claims “{host}”. Begin with manage.py add_domain.")
+    if len(found) > 1:
+        waiting = ", ".join(one.tenant.slug for one in found)
+        raise Conflict(f"Several tenants claim “{host}”: {waiting}. Say which with --tenant.")
+    return found[0]
+
+
+def check(claim: DomainClaim) -> DomainClaim:
+    """Look for its record now and draw the conclusion; return it as it is then. Takes up to settings.DNS_SECONDS."""
+    return conclude(claim, look(claim)) or claim
+
+
+def check_due() -> int:
+    """Check what is due, the longest overdue first; return how many were. One that is slow keeps nobody waiting."""
+    with acting_for_platform(JOB):
+        live = DomainClaim.objects.filter(state__in=DomainClaim.LIVE, check_at__lte=timezone.now())
+        due = list(live.exclude(tenant__state__in=Tenant.GONE).order_by("check_at")[:MOST_OF_A_RUN])
+        with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
+            for one, finding in zip(due, pool.map(look, due), strict=True):
+                conclude(one, finding)
+    return len(due)
+
+
+def ask_for_check(claims: list[DomainClaim]) -> None:
+    """Make them due now, for the next run of `check_due`."""
+    with acting_for_platform("domains to be checked now"):
+        chosen = DomainClaim.objects.filter(pk__in=[one.pk for one in claims], state__in=DomainClaim.LIVE)
+        chosen.update(check_at=timezone.now())
+
+
+def release(claim: DomainClaim, *, by: str) -> bool:
+    """End a claim; its name leads nowhere within 5 seconds. Return whether that changed anything."""
+    with acting_for_platform(f"release {claim.name}"), transaction.atomic(using="platform"):
+        row = _locked(claim)
+        if row is None or row.state not in DomainClaim.LIVE:
+            return False
+        _give_up(row, State.RELEASED, by)
+        row.save()
+    directory.forget()
+    return True
+
+
+def look(claim: DomainClaim) -> Finding:
+    """Ask the DNS; needs no database."""
+    lookup: Callable[[str], list[str]] = import_string(settings.DOMAIN_LOOKUP)
+    try:
+        texts = [text.strip() for text in lookup(claim.record_name)]
+    except NoRecord as error:
+        return Finding(Outcome.MISSING, str(error))
+    except NoDnsAnswer as error:
+        return Finding(Outcome.UNKNOWN, str(error))
+    if claim.record_value in texts:
+        return Finding(Outcome.PROVED)
+    other = (
+        "holds another value; an older claim's does not count"
+        if any(names.PROOF_VALUE in text for text in texts)
+        else ""
+    )
+    return Finding(Outcome.MISSING, f"{claim.record_name} {other or 'has TXT records, but not this one'}.")
+
+
+def conclude(claim: DomainClaim, finding: Finding) -> DomainClaim | None:
+    """Act on what a look told; the claim as it is then, None if it has gone meanwhile."""
+    with acting_for_platform(JOB):
+        with transaction.atomic(using="platform"):
+            row = _locked(claim)
+            if row is None or row.state not in DomainClaim.LIVE:  # it ended while the DNS was asked
+                return row
+            before = State(row.state)
+            _turn(row, finding)
+            row.checked_at = timezone.now()
+            row.save()
+        if row.state != before:
+            directory.forget()
+            domain_letters.tell(row)
+    return row
+
+
+def _locked(claim: DomainClaim) -> DomainClaim | None:
+    rows = DomainClaim.objects.select_related("tenant").select_for_update(of=["self"])
+    return rows.filter(pk=claim.pk).first()
+
+
+def _turn(row: DomainClaim, finding: Finding) -> None:
+    row.problem = finding.problem
+    if finding.outcome is Outcome.PROVED:
+        _hold(row)
+    elif finding.outcome is Outcome.MISSING:
+        _miss(row)
+    if row.state == State.WAITING and row.created_at + timedelta(days=WAIT_DAYS) <= timezone.now():
+        _give_up(row, State.EXPIRED, JOB)
+    if row.state in DomainClaim.LIVE:
+        row.check_at = timezone.now() + (AGAIN if finding.outcome is Outcome.UNKNOWN else CHECK_AFTER[row.state])
+
+
+def _hold(row: DomainClaim) -> None:
+    """Make the name lead to the claim's tenant, unless another was first: the unique name decides between two."""
+    held = DomainClaim.objects.filter(name=row.name, state__in=DomainClaim.HOLDING).exclude(pk=row.pk).exists()
+    if not held:
+        now = timezone.now()
+        Domain.objects.bulk_create(  # waits for whoever is inserting the same name, and then does nothing
+            [Domain(domain=row.name, tenant=row.tenant, verified_at=now, is_primary=False)], ignore_conflicts=True
+        )
+        mine = Domain.objects.filter(domain=row.name, tenant=row.tenant)
+        held = not mine.update(failing=False, verified_at=Coalesce("verified_at", now))
+    if held:
+        row.problem = TAKEN
+        return
+    if row.state != State.VERIFIED:
+        _note(row, "verified" if row.state == State.WAITING else "recovered", JOB)
+    row.state, row.failing_since = State.VERIFIED, None
+
+
+def _miss(row: DomainClaim) -> None:
+    if row.state == State.VERIFIED:
+        row.state, row.failing_since = State.FAILING, timezone.now()
+        Domain.objects.filter(domain=row.name, tenant=row.tenant).update(failing=True)
+        _note(row, "failing", JOB)
+    elif row.state == State.FAILING and row.kept_until <= timezone.now():
+        _give_up(row, State.RELEASED, JOB)
+
+
+def _give_up(row: DomainClaim, end: str, by: str) -> None:
+    """The claim's end. If the name was the tenant's main address, its own host is that again."""
+    mine = Domain.objects.filter(domain=row.name, tenant=row.tenant)
+    if row.state in DomainClaim.HOLDING and mine.filter(is_primary=True).exists():
+        Domain.objects.filter(tenant=row.tenant, domain=names.host_for(row.tenant.slug)).update(is_primary=True)
+    if row.state in DomainClaim.HOLDING:
+        mine.delete()
+    row.state, row.check_at, row.failing_since = end, None, None
+    _note(row, end, by)
+
+
+def _note(row: DomainClaim, what: str, by: str) -> None:
+    AuditEvent.objects.create(tenant_id=row.tenant_id, actor=by, action=f"domain.{what}", details={"domain": row.name})
