@@ -1,15 +1,17 @@
-"""The two kinds of Celery task: one tenant's work, and the platform's.
+"""The two kinds of Celery task: one tenant's work, and the platform's; and what the worker does for moves.
 
 The tenant travels in the message header; the worker enters its context again, so a task's code never names one.
 """
 
 import logging
+from uuid import UUID
 
-from celery import Task
+from celery import Task, shared_task
 from celery.exceptions import Reject
 
 from tenants import directory
 from tenants.context import act_for, acting_for_platform, current
+from tenants.moves import orders
 
 logger = logging.getLogger(__name__)
 HEADER = "atrium_tenant"
@@ -42,3 +44,9 @@ class PlatformTask(Task):
     def __call__(self, *args, **kwargs):
         with acting_for_platform(f"task {self.name}"):
             return super().__call__(*args, **kwargs)
+
+
+@shared_task(base=PlatformTask)
+def run_move(*, move_id: str) -> None:
+    """Bring a move to its end. Twice changes nothing: one process at a time moves a tenant."""
+    orders.carry_out(UUID(move_id))

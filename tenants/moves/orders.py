@@ -1,14 +1,19 @@
 """What an operator asks for: plan a move, cancel it, go back, or let the old copy go. Platform work."""
 
+import logging
+from functools import partial
 from uuid import UUID
 
+import psycopg
 from django.db import IntegrityError, connections, transaction
 from django.utils import timezone
 
-from platform_site.errors import BadInput, Conflict, NotFound
-from tenants import databases, schema_template
+from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
+from tenants import databases, schema_template, tasks
 from tenants.models import Database, Move, Tenant, role_name
 from tenants.moves import running
+
+logger = logging.getLogger(__name__)
 
 SIZE = """
 select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint, count(*)
@@ -61,6 +66,22 @@ def plan(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | Non
     except IntegrityError:
         raise Conflict(f"{tenant} is being moved already. See manage.py moves.") from None
     return move
+
+
+def order(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | None = None) -> Move:
+    """Plan a move and let a worker carry it out, once the row is committed. Raises as `plan` does."""
+    move = plan(tenant, target, by=by, undoes=undoes)
+    transaction.on_commit(partial(tasks.run_move.delay, move_id=str(move.pk)), using="platform")
+    return move
+
+
+def carry_out(move_id: UUID) -> None:
+    """What the worker does with an order. What it could not do stands in the row, and in the log."""
+    move = Move.objects.get(pk=move_id)
+    try:
+        running.run(move)
+    except (PlatformError, psycopg.Error) as error:
+        logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
 
 
 def cancel(move: Move) -> Move:

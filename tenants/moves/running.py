@@ -64,7 +64,7 @@ def is_fenced(move: Move) -> bool:
 
 def reach(move: Move, state: str, step: str, **progress) -> None:
     """Write down where the move stands, before the step is done."""
-    move.state, move.progress = state, {**move.progress, "step": step, **progress}
+    move.state, move.progress = state, {**move.progress, "step": step, "reached": state, **progress}
     move.save(update_fields=["state", "progress", "target"])
 
 

@@ -23,6 +23,7 @@ PLATFORM_TASKS = {
     "platform_site.tasks.check_isolation",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
+    "tenants.tasks.run_move",
 }
 OURS = ("agents", "branding", "knowledge", "metering", "platform_site", "tenants")
 
