@@ -14,7 +14,7 @@ from metering.counting import TOKENS
 from metering.models import LedgerLine, Subscription, UsageRecord
 from metering.usage import NEARLY_PERCENT
 from platform_site.tasks import HEARTBEAT_KEY
-from tenants import store
+from tenants import room, store
 from tenants.models import Tenant
 
 LAST_USE_WITHIN = timedelta(days=92)  # older use is not looked for: each month is a partition to ask
@@ -79,7 +79,7 @@ def today() -> Today:
         tokens=now["tokens"] or 0,
         days=_days(midnight),
         recent=list(LedgerLine.objects.select_related("tenant").order_by("-occurred_at")[:SHOWN]),
-        attention=[*_silent_worker(), *_unfinished_tenants(), *_nearly_full()],
+        attention=[*_silent_worker(), *_no_room(), *_unfinished_tenants(), *_nearly_full()],
     )
 
 
@@ -124,7 +124,9 @@ def _days(midnight: datetime) -> list[Day]:
 
 
 def _nearly_full() -> list[Notice]:
-    tenants = with_usage(Tenant.objects.exclude(state__in=Tenant.GONE)).filter(month_tokens__gte=F("month_allowed") * NEARLY_PERCENT / 100)
+    tenants = with_usage(Tenant.objects.exclude(state__in=Tenant.GONE)).filter(
+        month_tokens__gte=F("month_allowed") * NEARLY_PERCENT / 100
+    )
     return [_full_notice(tenant) for tenant in tenants.order_by(F("month_tokens") * -1.0 / F("month_allowed"))[:SHOWN]]
 
 
@@ -140,6 +142,11 @@ def _unfinished_tenants() -> list[Notice]:
     stuck = Tenant.objects.filter(state=Tenant.State.PROVISIONING, created_at__lt=timezone.now() - STUCK_AFTER)
     text = "Its set-up was interrupted. Run manage.py create_tenant with the same name again: it goes on where it was."
     return [Notice(tenant.name, text, "Not set up", "bad", tenant) for tenant in stuck.order_by("-pk")[:SHOWN]]
+
+
+def _no_room() -> list[Notice]:
+    text = room.lacking()
+    return [Notice("Databases", text, "No room soon", "bad")] if text else []
 
 
 def _silent_worker() -> list[Notice]:

@@ -15,5 +15,7 @@ SCHEDULE = {
     "try to get from each tenant to another": every(
         "platform_site.tasks.check_isolation", seconds=24 * 3600, expires_after=3600
     ),
+    "keep room for new tenants": every("platform_site.tasks.keep_room", seconds=300, expires_after=120),
+    "look for the proofs of domains": every("platform_site.tasks.check_domains", seconds=300, expires_after=240),
     "prove that a worker is alive": every("platform_site.tasks.heartbeat", seconds=5, expires_after=30),
 }

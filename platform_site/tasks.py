@@ -2,7 +2,7 @@
 
 from celery import shared_task
 
-from tenants import directory, store
+from tenants import directory, domains, room, store
 from tenants.context import acting_for
 from tenants.isolation import checking
 from tenants.keys import system_key
@@ -29,6 +29,18 @@ def clear_sessions() -> None:
 
 
 @shared_task(base=PlatformTask)
+def keep_room() -> None:
+    """Open the next shared database before all are full. Twice at once opens one."""
+    room.keep(by="the clock")
+
+
+@shared_task(base=PlatformTask)
 def check_isolation() -> None:
     """Try every tenant against the synthetic one; what is not sound is logged as an error."""
     checking.check_all(checking.customers())
+
+
+@shared_task(base=PlatformTask)
+def check_domains() -> None:
+    """Look for the DNS records of the domains that are due, also of those that an operator wants to know about now."""
+    domains.check_due()

@@ -81,6 +81,21 @@ def same_place(one: dict, other: dict) -> bool:
     return _place(one) == _place(other)
 
 
+def server_of(database: "Database") -> tuple[str, str]:
+    """Host and port of the server that it is on."""
+    return _place(conninfo_to_dict(address(database)))[:2]
+
+
+def name_of(database: "Database") -> str:
+    """What it is called on its server."""
+    return conninfo_to_dict(address(database))["dbname"]
+
+
+def is_on_our_server(database: "Database") -> bool:
+    """Whether it is on the server of DATABASE_PROVISION_URL."""
+    return server_of(database) == _place(_of_provision())[:2]
+
+
 def password(database: "Database") -> str:
     """The stored password of its login. Raises crypto.Unreadable."""
     return crypto.unseal_for_installation(bytes(database.sealed_password), bound_to=_bound_to(database)).decode()

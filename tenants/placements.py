@@ -1,26 +1,29 @@
-"""Databases as places to live: opened on our own server, chosen for a tenant, checked, drained, dropped.
+"""Databases as places to live: opened, checked, drained, dropped. `room` chooses among them.
 
-A run that was killed leaves a row in state `opening`; the next one for the same purpose finishes it. All names derive
-from the row's id. Platform work.
+They are opened on our own server, that of DATABASE_PROVISION_URL, or beside a database that an operator marked
+`may_create`; our provisioning login must exist there with the same password. A run that was killed leaves a row in
+state `opening`; the next one for the same purpose finishes it. All names derive from the row's id. Platform work.
 """
 
 import logging
 import secrets
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import psycopg
 from django.conf import settings
 from django.db import connections
-from django.db.models import Count, F
+from django.db.models import F
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from platform_site.errors import BadInput, Conflict, NotFound
 from tenants import databases
-from tenants.errors import TenantUnavailable
-from tenants.models import Database
+from tenants.models import MOST_TENANTS, Database
 
 logger = logging.getLogger(__name__)
+
+CONNECT_SECONDS = 5
 
 
 def open_dedicated(*, reserved_for: str, by: str) -> Database:
@@ -29,14 +32,33 @@ def open_dedicated(*, reserved_for: str, by: str) -> Database:
     reserved_for  whom it is for; a run that was killed is finished by the next for the same purpose
     """
     left = Database.objects.filter(kind=Database.Kind.DEDICATED, reserved_for=reserved_for, tenants=None)
-    row = left.exclude(state=Database.State.DROPPING).first() or _new_row(Database.Kind.DEDICATED, reserved_for)
-    return _build(row, by)
+    row = left.exclude(state=Database.State.DROPPING).first()
+    return _build(row or _new_row(Database.Kind.DEDICATED, reserved_for, beside()), by)
 
 
-def open_shared(*, by: str) -> Database:
-    """One more database for many tenants on our own server."""
+def open_shared(*, by: str, near: Database | None = None) -> Database:
+    """One more database for many tenants; ``near``: on the server of this one, else on our own."""
+    with opening_alone():
+        return finish_shared(by=by, near=near)
+
+
+def finish_shared(*, by: str, near: Database | None) -> Database:
+    """The same for callers that are alone already (`opening_alone`)."""
     left = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPENING).first()
-    return _build(left or _new_row(Database.Kind.SHARED, ""), by)
+    return _build(left or _new_row(Database.Kind.SHARED, "", near), by)
+
+
+@contextmanager
+def opening_alone() -> Iterator[None]:
+    """One process at a time opens shared databases; others wait. Ends with the connection, also by a kill."""
+    with on_server() as server:
+        server.execute("select pg_advisory_lock(hashtext(%s), 0)", [f"{settings.INSTALL} open shared"])
+        yield
+
+
+def beside() -> Database | None:
+    """The database on whose server the next one is opened, because an operator marked it; None if there is none."""
+    return Database.objects.filter(kind=Database.Kind.SHARED, may_create=True).order_by("pk").first()
 
 
 def drop_dedicated(database: Database, *, by: str) -> None:
@@ -49,7 +71,7 @@ def drop_dedicated(database: Database, *, by: str) -> None:
     if database.tenants.exists():
         raise Conflict(f"A tenant lives in “{database.name}”. Move it away first.")
     Database.objects.filter(pk=database.pk).update(state=Database.State.DROPPING)
-    with on_server() as server:
+    with on_server(database) as server:
         server.execute(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.database_name))
         )
@@ -59,24 +81,6 @@ def drop_dedicated(database: Database, *, by: str) -> None:
             server.execute(sql.SQL("drop role {}").format(sql.Identifier(role)))
     Database.objects.filter(pk=database.pk).delete()
     logger.info("database dropped", extra={"database": database.name, "by": by})
-
-
-def with_room() -> Database:
-    """The shared database that takes the next tenant; where all are full, a new one on our own server.
-
-    Raises  TenantUnavailable  our login may not make databases there
-    """
-    shared = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPEN)
-    room = shared.annotate(living=Count("tenants")).filter(living__lt=F("capacity_tenants")).order_by("pk").first()
-    if room:
-        return room
-    try:
-        return open_shared(by="no room in the others")
-    except psycopg.errors.InsufficientPrivilege:
-        raise TenantUnavailable(
-            "No shared database takes new tenants, and our login may not make one. Make one known with "
-            "manage.py database add --name NAME --url-variable VARIABLE."
-        ) from None
 
 
 def named(name: str) -> Database:
@@ -92,7 +96,7 @@ def for_new_tenant(name: str) -> Database:
     database = named(name)
     if database.state != Database.State.OPEN:
         raise Conflict(f"“{name}” takes no new tenants: {database.get_state_display().lower()}.")
-    if database.tenants.count() >= database.room:
+    if database.tenants.count() >= database.room or database.has_all_bytes:
         raise Conflict(f"“{name}” is full. Choose another with --database.")
     return database
 
@@ -105,6 +109,22 @@ def drain(database: Database) -> list[str]:
     return list(database.tenants.order_by("slug").values_list("slug", flat=True))
 
 
+def set_limits(database: Database, **fields) -> None:
+    """Change ``region``, ``capacity_tenants``, ``capacity_bytes`` or ``may_create``. Raises BadInput, ValidationError.
+
+    Only a shared database may have others opened beside it: a dedicated one goes with its tenant.
+    """
+    if fields.get("may_create") and database.kind != Database.Kind.SHARED:
+        raise BadInput(f"“{database.name}” is one tenant's own. Mark a shared database on the same server.")
+    if fields.get("capacity_tenants", 0) > MOST_TENANTS:
+        raise BadInput(f"A database takes at most {MOST_TENANTS} tenants: beyond, its catalogue slows everything down.")
+    for name, value in fields.items():
+        setattr(database, name, value)
+    database.full_clean(exclude=["sealed_password"])
+    if fields:
+        database.save(update_fields=list(fields))
+
+
 def change_password(database: Database) -> None:
     """Give a database that we opened a new password. Processes learn it within seconds, by the epoch."""
     if not database.database_name:
@@ -112,7 +132,7 @@ def change_password(database: Database) -> None:
     plain = secrets.token_urlsafe(32)
     sealed = databases.sealed(database, plain)
     Database.objects.filter(pk=database.pk).update(sealed_password=sealed, epoch=F("epoch") + 1)
-    with on_server() as server:  # after the row: killed here, the next call repairs it
+    with on_server(database) as server:  # after the row: killed here, the next call repairs it
         _ensure_login(server, database.login_role, plain)
 
 
@@ -144,8 +164,9 @@ def _faults(connection, database: Database) -> list[str]:
     return faults
 
 
-def _new_row(kind: str, reserved_for: str) -> Database:
-    place = connections[databases.PROVISION].settings_dict
+def _new_row(kind: str, reserved_for: str, near: Database | None = None) -> Database:
+    ours = connections[databases.PROVISION].settings_dict
+    host, port = databases.server_of(near) if near else (ours["HOST"] or "localhost", ours["PORT"] or 5432)
     with connections["platform"].cursor() as cursor:
         cursor.execute("select nextval(pg_get_serial_sequence('tenants_database', 'id'))")
         number = cursor.fetchone()[0]
@@ -153,8 +174,9 @@ def _new_row(kind: str, reserved_for: str) -> Database:
         id=number,
         name=f"{kind}_{number}",
         kind=kind,
-        host=place["HOST"] or "localhost",
-        port=int(place["PORT"] or 5432),
+        region=near.region if near else "",
+        host=host,
+        port=int(port),
         database_name=f"{settings.INSTALL}_{kind}_{number}",
         login_role=f"{settings.INSTALL}_d{number}_login",
         reserved_for=reserved_for,
@@ -168,7 +190,7 @@ def _new_row(kind: str, reserved_for: str) -> Database:
 def _build(row: Database, by: str) -> Database:
     """Login and database as the row says; each step may be repeated. Nobody can connect before the grants stand."""
     name, login = sql.Identifier(row.database_name), sql.Identifier(row.login_role)
-    with on_server() as server:
+    with on_server(row) as server:
         _ensure_login(server, row.login_role, databases.password(row))
         if not server.execute("select 1 from pg_database where datname = %s", [row.database_name]).fetchone():
             make = "create database {} template template0 encoding 'UTF8' allow_connections false"
@@ -197,10 +219,27 @@ def _ensure_login(server, role: str, password: str) -> None:
 
 
 @contextmanager
-def on_server():
-    """The provisioning login outside any transaction: databases cannot be made inside one."""
+def on_server(of: Database | None = None) -> Iterator[psycopg.Connection]:
+    """The provisioning login outside any transaction (databases cannot be made inside one).
+
+    of  on the server of this database, connected to another one there; else on our own
+    """
+    place = _ours() if of is None or databases.is_on_our_server(of) else _elsewhere(of)
+    with psycopg.connect(**{"connect_timeout": CONNECT_SECONDS} | place, autocommit=True) as connection:
+        yield connection
+
+
+def _ours() -> dict:
     ours = connections[databases.PROVISION].settings_dict
     place = conninfo_to_dict(settings.DATABASE_URL) | {"dbname": ours["NAME"], "host": ours["HOST"] or "localhost"}
-    place |= {"user": ours["USER"], "password": ours["PASSWORD"], "port": ours["PORT"] or 5432}
-    with psycopg.connect(**place, autocommit=True) as connection:
-        yield connection
+    return place | {"user": ours["USER"], "password": ours["PASSWORD"], "port": ours["PORT"] or 5432}
+
+
+def _elsewhere(of: Database) -> dict:
+    """A database that is sure to stay: one that we did not open, and whose server was made known to us by it."""
+    server = databases.server_of(of)
+    known = Database.objects.filter(kind=Database.Kind.SHARED, database_name="").order_by("pk")
+    for database in known:
+        if databases.server_of(database) == server:
+            return conninfo_to_dict(databases.provision_address(database))
+    raise Conflict(f"No database on the server of “{of.name}” is known from which another could be opened or dropped.")

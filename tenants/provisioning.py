@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.errors import Conflict
-from tenants import crypto, directory, names, placements, registry, schemas
+from tenants import crypto, directory, names, placements, registry, room, schemas
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NameTaken
 from tenants.models import AuditEvent, Database, Domain, Tenant
@@ -84,10 +84,10 @@ def _alone(name: str) -> Iterator[None]:
 def _place(name: str, database: str, dedicated: bool, by: str) -> Database:
     if dedicated:
         return placements.open_dedicated(reserved_for=name, by=by)
-    return placements.for_new_tenant(database) if database else placements.with_room()
+    return placements.for_new_tenant(database) if database else room.with_room()
 
 
-def _claim(name: str, slug: str, vertical: str, place: Callable[[], Database] = placements.with_room) -> Tenant:
+def _claim(name: str, slug: str, vertical: str, place: Callable[[], Database] = room.with_room) -> Tenant:
     """The tenant's row, new or left over from a run that was killed."""
     unfinished = Tenant.objects.filter(name__iexact=name, state=Tenant.State.PROVISIONING).first()
     if unfinished:

@@ -21,6 +21,8 @@ PLATFORM_TASKS = {
     "platform_site.tasks.heartbeat",
     "platform_site.tasks.clear_sessions",
     "platform_site.tasks.check_isolation",
+    "platform_site.tasks.keep_room",
+    "platform_site.tasks.check_domains",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
     "tenants.tasks.run_move",

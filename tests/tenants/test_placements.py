@@ -2,7 +2,9 @@
 
 import asyncio
 import io
+import json
 import random
+from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import psycopg
@@ -13,9 +15,11 @@ from django.db import IntegrityError, connections
 from django.test import Client
 
 from agents.conversations.models import EndUser
+from metering import operations
 from platform_site.errors import Conflict
-from tenants import crypto, databases, directory, placements, provisioning
+from tenants import crypto, databases, directory, placements, provisioning, room
 from tenants.context import acting_for, acting_for_platform, run_for
+from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
 from tenants.models import Database, Tenant
 from tests.conftest import host_of
@@ -169,13 +173,117 @@ def test_where_all_are_full_the_next_is_opened_and_used_at_once(make_tenant):
 
 def test_a_full_or_draining_shared_database_takes_nobody():
     with acting_for_platform("a test"):
-        before = placements.with_room()
+        before = room.with_room()
         Database.objects.filter(pk=before.pk).update(capacity_tenants=0)
         try:
             with pytest.raises(Conflict):
                 placements.for_new_tenant(before.name)
         finally:
             Database.objects.filter(pk=before.pk).update(capacity_tenants=500)
+
+
+@pytest.fixture
+def all_full():
+    """Every shared database takes nobody; what a test opens is dropped after it."""
+    with acting_for_platform("a test"):
+        before = set(Database.objects.values_list("pk", flat=True))
+        were_open = list(Database.objects.filter(state="open", kind="shared").values_list("pk", flat=True))
+        Database.objects.filter(pk__in=were_open).update(state="full")
+    yield before
+    with acting_for_platform("a test"), placements.on_server() as server:
+        Database.objects.filter(pk__in=were_open).update(state="open")
+        for row in Database.objects.exclude(pk__in=before):
+            server.execute(f"drop database if exists {row.database_name}")
+            server.execute(f"drop role if exists {row.login_role}")
+            row.delete()
+
+
+def opened_since(before: set[int]) -> list[Database]:
+    """The databases that are new."""
+    with acting_for_platform("a test"):
+        return list(Database.objects.exclude(pk__in=before))
+
+
+def test_a_shared_database_is_filling_from_four_hundred_tenants_or_four_fifths_of_its_bytes():
+    def full(living: int, **fields) -> bool:
+        row = Database(kind="shared", **fields)
+        row.living = living
+        return room.percent_full(row) >= room.FILLING_PERCENT
+
+    assert (full(399), full(400)) == (False, True)
+    assert (full(8, capacity_tenants=10), full(7, capacity_tenants=10)) == (True, False)
+    assert full(1, capacity_bytes=100, used_bytes=80) and not full(1, capacity_bytes=100, used_bytes=79)
+
+
+def test_two_clocks_at_once_open_one_more_database_and_then_none(all_full):
+    def keep(_) -> Database | None:
+        with acting_for_platform("a test"):
+            return room.keep(by="a test")
+
+    with ThreadPoolExecutor(4) as pool:
+        results = list(pool.map(keep, range(4)))
+    (opened,) = opened_since(all_full)
+    assert [one.pk for one in results if one] == [opened.pk]
+    assert (opened.kind, opened.state) == ("shared", "open")
+    assert keep(0) is None and len(opened_since(all_full)) == 1
+
+
+def test_a_clock_that_was_killed_while_it_opened_one_is_followed_by_one_that_finishes_it(all_full):
+    with acting_for_platform("a test"):
+        left = placements._new_row(Database.Kind.SHARED, "", placements.beside())
+        assert room.keep(by="a test").pk == left.pk
+    assert [one.state for one in opened_since(all_full)] == ["open"]
+
+
+def test_where_no_server_may_take_another_the_log_warns_and_operators_are_told(all_full, caplog):
+    with acting_for_platform("a test"):
+        allowed = list(Database.objects.filter(may_create=True).values_list("pk", flat=True))
+        Database.objects.filter(pk__in=allowed).update(may_create=False)
+        try:
+            assert room.keep(by="a test") is None
+            (warning,) = [record for record in caplog.records if getattr(record, "code", "") == "no_next_database"]
+            assert warning.levelname == "WARNING"
+            (notice,) = [one for one in operations.today().attention if one.subject == "Databases"]
+            assert "no server is marked" in notice.text
+            with pytest.raises(TenantUnavailable):
+                room.with_room()
+        finally:
+            Database.objects.filter(pk__in=allowed).update(may_create=True)
+    assert opened_since(all_full) == []
+
+
+def test_a_database_that_holds_all_its_bytes_takes_nobody(all_full):
+    with acting_for_platform("a test"):
+        shared = Database.objects.get(name="shared_1")
+        try:
+            placements.set_limits(shared, capacity_bytes=1)
+            Database.objects.filter(pk=shared.pk).update(state="open")
+            assert room.measure()[shared.pk] > 1_000_000
+            assert room.with_room().pk != shared.pk
+            with pytest.raises(Conflict, match="full"):
+                placements.for_new_tenant("shared_1")
+        finally:
+            placements.set_limits(shared, capacity_bytes=None)
+
+
+def test_a_new_database_is_opened_on_the_server_and_in_the_region_that_an_operator_marked(all_full):
+    with acting_for_platform("a test"):
+        near = placements.beside()
+        near.region = "eu-north"  # not stored: others use this row
+        row = placements.open_shared(by="a test", near=near)
+        assert (row.host, str(row.port)) == databases.server_of(near) and row.region == "eu-north"
+
+
+def test_limits_are_set_by_command_and_refused_where_they_cannot_be(lonely):
+    name, out = row_of(lonely).name, io.StringIO()
+    call_command("database", "set", name, "--region", "eu-west", "--capacity-bytes", "2000000000", stdout=out)
+    call_command("database", "list", "--json", stdout=out)
+    (shown,) = [one for one in json.loads(out.getvalue().splitlines()[-1]) if one["name"] == name]
+    assert (shown["region"], shown["capacity_bytes"], shown["tenants"]) == ("eu-west", 2_000_000_000, 1)
+    assert shown["bytes"] > 1_000_000
+    for wrong in (["--may-create", "yes"], ["--capacity-tenants", "501"]):
+        with pytest.raises(CommandError):
+            call_command("database", "set", name, *wrong)
 
 
 def test_the_command_lists_checks_and_refuses(lonely):

@@ -4,15 +4,17 @@ import json
 
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
-from django.db.models import Count
 
 from platform_site.commands import PlatformCommand
-from tenants import placements
+from tenants import placements, room
 from tenants.models import Database
+
+COLUMNS = "{:<20} {:<10} {:>11} {:>12} {:>12}  {:<12} {}"
+YES = {"yes": True, "no": False}
 
 
 class Command(PlatformCommand):
-    """List the databases where tenants live, add one, check one, or drain one."""
+    """List the databases where tenants live, add one, set its limits, check one, or drain one."""
 
     help = __doc__
 
@@ -25,10 +27,20 @@ class Command(PlatformCommand):
         add.add_argument("--name", default="", help="with --url-variable: what it is to be called")
         add.add_argument("--url-variable", default="", help="environment variable that holds its address and login")
         add.add_argument("--shared", action="store_true", help="open a new one on our own server")
-        add.add_argument("--region", default="")
+        add.add_argument("--near", default="", metavar="DATABASE", help="with --shared: on the server of this one")
+        change = commands.add_parser("set", help="change how much a database takes, and what may be opened beside it")
+        change.add_argument("name")
+        for parser in (add, change):
+            self._add_limits(parser)
         for action, text in (("check", "log in and look"), ("drain", "let no new tenant in"), ("drop", "drop an empty"
                              " dedicated one"), ("new_password", "give its login a new password")):  # fmt: skip
             commands.add_parser(action, help=text).add_argument("name")
+
+    def _add_limits(self, parser):
+        parser.add_argument("--region")
+        parser.add_argument("--capacity-tenants", type=int, metavar="N", help="at most 500")
+        parser.add_argument("--capacity-bytes", type=int, metavar="BYTES", help="0: no limit")
+        parser.add_argument("--may-create", choices=YES, help="whether new databases may be opened on its server")
 
     def work(self, *, action, **options):
         try:
@@ -38,33 +50,47 @@ class Command(PlatformCommand):
 
     def do_list(self, options):
         """One line for each."""
-        rows = Database.objects.annotate(living=Count("tenants")).order_by("pk")
+        sizes, rows = room.measure(), room.counted().order_by("pk")
         if options["json"]:
-            keys = ("name", "kind", "region", "state", "epoch")
-            shown = [
-                {key: getattr(row, key) for key in keys} | {"tenants": row.living, "room": row.room} for row in rows
-            ]
-            self.stdout.write(json.dumps(shown))
+            keys = ("name", "kind", "region", "state", "epoch", "room", "capacity_bytes", "may_create")
+            more = [{"tenants": row.living, "bytes": sizes.get(row.pk)} for row in rows]
+            found = [{key: getattr(row, key) for key in keys} for row in rows]
+            self.stdout.write(json.dumps([one | other for one, other in zip(found, more, strict=True)]))
             return
+        self.stdout.write(COLUMNS.format("database", "kind", "tenants", "size", "at most", "region", "state"))
         for row in rows:
-            self.stdout.write(
-                f"{row.name:<20} {row.kind:<10} {row.living:>4} of {row.room:<4} {row.get_state_display()}"
-            )
+            self._line(row, sizes.get(row.pk))
+
+    def _line(self, row: Database, size: int | None):
+        state = row.get_state_display() + (", others may be opened beside it" if row.may_create else "")
+        living = f"{row.living} of {row.room}"
+        self.stdout.write(
+            COLUMNS.format(row.name, row.kind, living, _megabytes(size, "?"), _megabytes(row.capacity_bytes, "-"),
+                           row.region or "-", state)
+        )  # fmt: skip
 
     def do_add(self, options):
         """A new row, and the database behind it where it is ours to make."""
         if options["shared"]:
-            row = placements.open_shared(by=self.by)
+            near = placements.named(options["near"]) if options["near"] else None
+            row = placements.open_shared(by=self.by, near=near)
         elif options["name"] and options["url_variable"]:
             row = self._known(options)
         else:
             raise CommandError("Say --shared, or --name and --url-variable.")
+        placements.set_limits(row, **_limits(options))
         self.stdout.write(f"{row.name} takes tenants.")
+
+    def do_set(self, options):
+        """How much it takes, where it is, and whether others may be opened beside it."""
+        row = placements.named(options["name"])
+        placements.set_limits(row, **_limits(options))
+        self.stdout.write(f"{row.name} is changed.")
 
     def _known(self, options) -> Database:
         if Database.objects.filter(name=options["name"]).exists():
             raise CommandError(f"A database with the name “{options['name']}” exists already.")
-        row = Database(name=options["name"], url_variable=options["url_variable"], region=options["region"])
+        row = Database(name=options["name"], url_variable=options["url_variable"], region=options["region"] or "")
         if (found := placements.check(row))["faults"]:
             raise CommandError("It was not added. " + " ".join(found["faults"]))
         row.full_clean(exclude=["sealed_password"])
@@ -92,3 +118,15 @@ class Command(PlatformCommand):
         """A new one, in use at once."""
         placements.change_password(placements.named(options["name"]))
         self.stdout.write(f"{options['name']} has a new password; running processes may need 5 seconds to learn it.")
+
+
+def _limits(options: dict) -> dict:
+    """What was said; what was not stays as it is."""
+    said = {key: options[key] for key in ("region", "capacity_tenants", "capacity_bytes") if options[key] is not None}
+    if options["may_create"]:
+        said["may_create"] = YES[options["may_create"]]
+    return said | ({"capacity_bytes": said["capacity_bytes"] or None} if "capacity_bytes" in said else {})
+
+
+def _megabytes(size: int | None, unknown: str) -> str:
+    return unknown if size is None else f"{size / 1e6:,.1f} MB"
