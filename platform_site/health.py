@@ -1,6 +1,5 @@
 """Is this process alive, and can Atrium serve? Bare for anybody; details for loopback and operators."""
 
-import ipaddress
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -12,6 +11,7 @@ from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 from psycopg_pool import PoolTimeout
 
+from platform_site import callers
 from platform_site.errors import PlatformError
 from platform_site.tasks import HEARTBEAT_KEY
 from tenants import store
@@ -74,15 +74,7 @@ def _worker() -> None:
 
 def _may_see_details(request: HttpRequest, can_look_up: bool) -> bool:
     """A direct caller on this machine, or a signed-in operator, if the database can say who that is."""
-    forwarded = "HTTP_X_FORWARDED_FOR" in request.META or "HTTP_FORWARDED" in request.META
-    if not forwarded and _is_loopback(request.META.get("REMOTE_ADDR", "")):
+    if callers.is_direct(request):
         return True
     user = getattr(request, "user", None)  # an unknown host has none
     return bool(can_look_up and user and request.on_platform and user.is_authenticated and user.is_staff)
-
-
-def _is_loopback(address: str) -> bool:
-    try:
-        return ipaddress.ip_address(address).is_loopback
-    except ValueError:
-        return False
