@@ -100,6 +100,39 @@ def find(host: str, slug: str = "") -> DomainClaim:
     return found[0]
 
 
+def listed(slug: str = "") -> list[DomainClaim]:
+    """The claims that have not ended, of all tenants or of one, by name."""
+    with acting_for_platform("list of domains"):
+        live = DomainClaim.objects.select_related("tenant").filter(state__in=DomainClaim.LIVE)
+        return list((live.filter(tenant__slug=slug) if slug else live).order_by("name", "created_at"))
+
+
+def steps(claim: DomainClaim) -> list[str]:
+    """What the owner of the name has to do in its DNS now, in lines; none if nothing is to be done."""
+    if claim.state == State.VERIFIED:
+        return []
+    lines = ["Set this record in the DNS, and leave it there:", f"  {claim.record_name}  TXT  {claim.record_value}"]
+    if claim.state == State.WAITING:
+        lines += ["Lead the name here:", f"  {claim.name}  CNAME  {names.host_for(claim.tenant.slug)}"]
+    elif claim.state == State.FAILING:
+        lines += [f"Otherwise the name stops leading to the tenant on {claim.kept_until:%-d %B %Y, %H:%M} UTC."]
+    return lines
+
+
+def as_dict(claim: DomainClaim) -> dict:
+    """JSON-ready."""
+    times = {name: getattr(claim, name) for name in ("created_at", "checked_at", "failing_since", "kept_until")}
+    return {
+        "domain": claim.name,
+        "tenant": claim.tenant.slug,
+        "state": str(claim.state),
+        "problem": claim.problem,
+        "record": {"name": claim.record_name, "type": "TXT", "value": claim.record_value},
+        "alias": {"name": claim.name, "type": "CNAME", "value": names.host_for(claim.tenant.slug)},
+        **{name: at and at.isoformat() for name, at in times.items()},
+    }
+
+
 def check(claim: DomainClaim) -> DomainClaim:
     """Look for its record now and draw the conclusion; return it as it is then. Takes up to settings.DNS_SECONDS."""
     return conclude(claim, look(claim)) or claim

@@ -1,11 +1,13 @@
 """Domains of the tenants' own: which names, whose they are, for how long. (F8)"""
 
+import json
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
 from django.utils import timezone
@@ -353,3 +355,46 @@ def test_a_tenant_sees_its_own_claims_alone_and_changes_none(acme, globex, host)
             DomainClaim.objects.update(state=State.VERIFIED)
     with pytest.raises(NoTenantContext):
         DomainClaim.objects.exists()
+
+
+# --- the commands
+
+
+def test_operators_add_verify_list_and_release_a_domain_by_command(acme, dns, host, capsys):
+    call_command("add_domain", acme.slug, host.upper())
+    waiting = domains.find(host)
+    said = capsys.readouterr().out
+    assert f"{waiting.record_name}  TXT  {waiting.record_value}" in said
+    assert f"{host}  CNAME  {host_of(acme)}" in said
+    with pytest.raises(SystemExit):
+        call_command("verify_domain", host)
+    assert "knows no name" in capsys.readouterr().out
+    prove(dns, waiting)
+    call_command("verify_domain", host, "--json")
+    assert json.loads(capsys.readouterr().out)["state"] == "verified"
+    call_command("domains", "--tenant", acme.slug, "--json")
+    (listed,) = json.loads(capsys.readouterr().out)
+    assert (listed["domain"], listed["record"]["value"]) == (host, waiting.record_value)
+    dns.forget(waiting.record_name)
+    with pytest.raises(SystemExit):
+        call_command("verify_domain", host)
+    assert "stops leading to the tenant on" in capsys.readouterr().out
+    call_command("domains", "--tenant", acme.slug)
+    assert "failing" in capsys.readouterr().out
+    call_command("release_domain", host)
+    assert "any more" in capsys.readouterr().out and leads_to(host) is None
+
+
+def test_a_command_says_what_cannot_be_done(acme, globex, host):
+    for words, refusal in (
+        (("add_domain", "nobody-here", host), "There is no tenant"),
+        (("add_domain", acme.slug, "localhost"), "cannot be used"),
+        (("verify_domain", host), "Nobody claims"),
+    ):
+        with pytest.raises(CommandError, match=refusal):
+            call_command(*words)
+    claim(acme, host), claim(globex, host)
+    with pytest.raises(CommandError, match=f"{acme.slug}, {globex.slug}. Say which"):
+        call_command("verify_domain", host)
+    call_command("release_domain", host, "--tenant", globex.slug)
+    assert domains.find(host).tenant_id == acme.id
