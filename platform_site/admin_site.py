@@ -14,6 +14,8 @@ GROUPS = {
     "Tenants": {
         "tenants.Tenant": ("Tenant", "Tenants"),
         "tenants.Domain": ("Domain", "Domains"),
+        "tenants.DomainClaim": ("Domain claim", "Domain claims"),
+        "tenants.Move": ("Move", "Moves"),
         "branding.Branding": ("Brand", "Brands"),
     },
     "Plans and usage": {

@@ -4,11 +4,9 @@ from functools import cache
 from zoneinfo import available_timezones
 
 from django import forms
-from django.conf import settings
 from django.contrib import admin
 from django.http import Http404, JsonResponse
 from django.urls import path, reverse
-from django.utils import timezone
 from django.utils.html import format_html
 
 from agents.models import AgentConfig
@@ -28,9 +26,9 @@ from platform_site.admin_pages import (
     swatch,
 )
 from platform_site.errors import PlatformError
-from tenants import admin_actions, directory, names
+from tenants import admin_actions, admin_domains, directory, names
 from tenants.isolation.attempts import REFUSED
-from tenants.models import AuditEvent, Database, Domain, IsolationCheck, Tenant
+from tenants.models import AuditEvent, Database, IsolationCheck, Tenant
 
 TONES = {"active": "ok", "provisioning": "info", "suspended": "warn"}
 EVENTS_SHOWN = 5
@@ -74,15 +72,15 @@ class TenantAdmin(OperatorAdmin):
     fieldsets = [
         (None, {"fields": ["name", "timezone", "slug", "status", "vertical", "created_at"]}),
         ("Plan and usage", {"fields": ["plan_link", "month", "models"]}),
-        ("Addresses", {"fields": ["addresses"]}),
+        ("Addresses", {"fields": ["addresses", "claims"]}),
         ("Agents", {"fields": ["agents"]}),
         ("Branding", {"fields": ["brand"]}),
         ("Placement", {"fields": ["placement", "schema_name", "level"]}),
         ("Audit", {"fields": ["isolation", "events"]}),
     ]
     readonly_fields = [
-        "slug", "status", "vertical", "created_at", "plan_link", "month", "models", "addresses", "agents", "brand",
-        "placement", "schema_name", "level", "isolation", "events",
+        "slug", "status", "vertical", "created_at", "plan_link", "month", "models", "addresses", "claims", "agents",
+        "brand", "placement", "schema_name", "level", "isolation", "events",
     ]  # fmt: skip
 
     def tenant_of(self, obj):
@@ -151,6 +149,11 @@ class TenantAdmin(OperatorAdmin):
         """Its domains."""
         return lines([link(domain) for domain in tenant.domains.order_by("-is_primary", "domain")])
 
+    @admin.display(description="Domains of its own")
+    def claims(self, tenant):
+        """What it claims and holds."""
+        return admin_domains.claims_of(tenant)
+
     @admin.display(description="Agents")
     def agents(self, tenant):
         """Its agents."""
@@ -179,70 +182,6 @@ class TenantAdmin(OperatorAdmin):
         newest = AuditEvent.objects.filter(tenant=tenant).order_by("-at")[:EVENTS_SHOWN]
         shown = [f"{event.at:%-d %B %Y, %H:%M} UTC: {event.action} by {event.actor}" for event in newest]
         return lines([*shown, list_link(AuditEvent, "All events", tenant__id__exact=tenant.pk)])
-
-
-class DomainForm(forms.ModelForm):
-    """A host name, normalised as requests are."""
-
-    verified = forms.BooleanField(required=False, help_text="Only a verified host leads to its tenant")
-
-    class Meta:
-        model = Domain
-        fields = ["domain", "tenant", "is_primary"]
-
-    def __init__(self, *args, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.initial.setdefault("verified", bool(self.instance.verified_at))
-
-    def clean_domain(self) -> str:
-        """The name in one spelling; never the operators' own host."""
-        name = names.normalised(self.cleaned_data["domain"])
-        if not name or "." not in name:
-            raise forms.ValidationError("Write a host name, e.g. chat.example.com.")
-        if name == settings.PLATFORM_HOST:
-            raise forms.ValidationError("This is the operators' own host.")
-        return name
-
-    def clean(self):
-        """The day of verification is kept, set or taken away."""
-        verified = self.cleaned_data.get("verified")
-        self.instance.verified_at = (self.instance.verified_at or timezone.now()) if verified else None
-        return super().clean()
-
-
-@admin.register(Domain)
-class DomainAdmin(OperatorAdmin):
-    """Host names and the tenants they lead to."""
-
-    may_add = may_change = may_delete = True
-    form = DomainForm
-    fields = ["domain", "tenant", "is_primary", "verified"]
-    list_display = ["domain", "tenant", "is_primary", "state"]
-    list_select_related = ["tenant"]
-    list_filter = ["is_primary", ("verified_at", admin.EmptyFieldListFilter)]
-    search_fields = ["domain", "tenant__name"]
-    ordering = ["domain"]
-
-    def get_readonly_fields(self, request, obj=None):
-        return ["tenant"] if obj else []
-
-    def has_delete_permission(self, request, obj=None):
-        """The main address stays: links in mails lead there."""
-        return super().has_delete_permission(request, obj) and not (obj and obj.is_primary)
-
-    def save_model(self, request, obj, form, change):
-        obj.save()  # sets the other domains' is_primary too
-        self.audit(request, obj, "changed" if change else "added", domain=obj.domain, verified=bool(obj.verified_at))
-        directory.forget()
-
-    def delete_model(self, request, obj):
-        super().delete_model(request, obj)
-        directory.forget()
-
-    @admin.display(description="State", ordering="verified_at")
-    def state(self, domain):
-        """Whether it leads anywhere."""
-        return pill("Verified", "ok") if domain.verified_at else pill("Not verified", "warn")
 
 
 @admin.register(Database)

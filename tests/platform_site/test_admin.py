@@ -19,7 +19,7 @@ from agents.models import AgentConfig, AgentVersion
 from branding.models import Branding
 from metering import plans
 from metering.models import Plan, PriceRule, Subscription, UsageRecord
-from tenants import provisioning
+from tenants import domains, names, provisioning
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
@@ -58,6 +58,7 @@ def furnished(_database):
     tenant = provisioning.create(name=slug, slug=slug, vertical="healthcare", plan="pro", by="a test").ref()
     use(tenant)
     with acting_for_platform("test"):
+        domains.claim(Tenant.objects.get(pk=tenant.id), f"{slug}.example.com", by="a test")
         PriceRule.objects.get_or_create(
             model="openai/x", valid_from=date(2020, 1, 1), defaults={"input_per_million": 1, "output_per_million": 2}
         )
@@ -282,20 +283,53 @@ def test_a_changed_subscription_holds_at_once_and_is_audited(acme, browser):
     assert events(acme, "subscription.changed")[0].details == {"plan": "enterprise"}
 
 
-def test_a_domain_is_added_in_one_spelling_and_leads_there_once_verified(acme, browser):
+def test_a_domain_is_claimed_in_one_spelling_shows_its_record_and_leads_there_once_proved(acme, browser):
     host = f"chat-{uuid4().hex[:8]}.example.com"
-    new = {"domain": f"{host.upper()}.", "tenant": acme.id}
-    assert browser.post(url("tenants_domain_add"), new).status_code == 302
+    new = {"name": f"{host.upper()}.", "tenant": acme.id}
+    for _ in range(2):  # twice is once
+        assert browser.post(url("tenants_domainclaim_add"), new).status_code == 302
+    claim = domains.find(host)
+    page = browser.get(url("tenants_domainclaim_change", claim.pk)).content.decode()
+    assert claim.record_name in page and claim.record_value in page
+    assert host in browser.get(url("tenants_tenant_change", acme.id)).content.decode()
     assert Client(headers={"host": host}).get("/accounts/login/").status_code == 404
-    with acting_for_platform("test"):
-        row = Domain.objects.get(domain=host)
-    browser.post(url("tenants_domain_change", row.pk), {"domain": host, "verified": "on"})
+    domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
     assert Client(headers={"host": host}).get("/accounts/login/").status_code == 200
-    assert [event.details["verified"] for event in events(acme, "domain.changed")] == [True]
-    own = browser.post(url("tenants_domain_add"), new | {"domain": settings.PLATFORM_HOST})
-    assert "own host" in own.content.decode()
+    own = browser.post(url("tenants_domainclaim_add"), new | {"name": settings.PLATFORM_HOST})
+    assert "belongs to this platform" in own.content.decode()
+    assert len(events(acme, "domain.claimed")) == 1
+
+
+def test_only_a_proved_domain_becomes_the_main_one_and_removing_it_ends_its_claim(acme, browser):
+    with acting_for_platform("test"):
+        claim = domains.claim(Tenant.objects.get(pk=acme.id), f"chat-{uuid4().hex[:8]}.example.com", by="a test")
+        domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
+        row, own = Domain.objects.get(domain=claim.name), Domain.objects.get(domain=names.host_for(acme.slug))
+        Domain.objects.filter(pk=row.pk).update(failing=True)
+    page = url("tenants_domain_change", row.pk)
+    assert "Only a verified domain" in browser.post(page, {"is_primary": "on"}).content.decode()
+    with acting_for_platform("test"):
+        Domain.objects.filter(pk=row.pk).update(failing=False)
+    browser.post(page, {"is_primary": "on"})
+    assert events(acme, "domain.changed")[0].details == {"domain": claim.name, "is_primary": True}
+    for kept in (row, own):  # the main one, and the one that is main again after it
+        assert browser.post(url("tenants_domain_delete", kept.pk), {"post": "yes"}).status_code == 403
+    browser.post(url("tenants_domain_change", own.pk), {"is_primary": "on"})
     browser.post(url("tenants_domain_delete", row.pk), {"post": "yes"})
-    assert events(acme, "domain.removed")
+    assert events(acme, "domain.released") and Client(headers={"host": claim.name}).get("/chat/").status_code == 404
+    assert browser.get(url("tenants_domain_add")).status_code == 403
+
+
+def test_operators_have_chosen_domains_checked_and_released(acme, browser, operator):
+    with acting_for_platform("test"):
+        claim = domains.claim(Tenant.objects.get(pk=acme.id), f"chat-{uuid4().hex[:8]}.example.com", by="a test")
+    chosen = {"_selected_action": [str(claim.pk)]}
+    page = url("tenants_domainclaim_changelist")
+    asked = browser.post(page, chosen | {"action": "check_now"}, follow=True)
+    assert "The DNS is being asked" in asked.content.decode()
+    assert domains.find(claim.name).check_at <= datetime.now(UTC)
+    assert claim.name in browser.post(page, chosen | {"action": "release"}, follow=True).content.decode()
+    assert events(acme, "domain.released")[0].actor == operator.email
 
 
 def test_ledger_and_audit_are_read_only(acme, browser):

@@ -1,0 +1,176 @@
+"""Operators' pages on domains: which tenant claims which name, what its DNS has to say, and where names lead."""
+
+from celery.exceptions import OperationalError
+from django import forms
+from django.contrib import admin, messages
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from platform_site import tasks
+from platform_site.admin_pages import NOTHING, OperatorAdmin, lines, link, list_link, pill
+from platform_site.errors import PlatformError
+from tenants import directory, domains, names
+from tenants.models import Domain, DomainClaim, Tenant
+
+TONES = {"waiting": "info", "verified": "ok", "failing": "bad"}
+
+
+def claims_of(tenant: Tenant) -> SafeString | str:
+    """On the tenant's page: its claims with their states, and the way to all of them and to a new one."""
+    live = DomainClaim.objects.filter(tenant=tenant, state__in=DomainClaim.LIVE).order_by("name")
+    shown = [format_html("{} {}", link(claim), _state(claim)) for claim in live]
+    return lines([*shown, list_link(DomainClaim, "All claims", tenant__id__exact=tenant.pk)])
+
+
+def _state(claim: DomainClaim) -> SafeString:
+    return pill(claim.get_state_display(), TONES.get(claim.state, ""))
+
+
+class ClaimForm(forms.ModelForm):
+    """A tenant and the name it wants."""
+
+    class Meta:
+        model = DomainClaim
+        fields = ["tenant", "name"]
+        labels = {"name": "Domain"}
+        help_texts = {"name": "A full host name, e.g. chat.example.com"}
+
+    def clean_name(self) -> str:
+        """By the same rules as in the command."""
+        try:
+            return names.checked_domain(self.cleaned_data["name"])
+        except PlatformError as error:
+            raise forms.ValidationError(str(error)) from None
+
+    def validate_constraints(self):
+        """The verb decides about a second claim of the same name: it gives the first."""
+
+
+@admin.action(permissions=["view"], description="Check now: look for their DNS records")
+def check_now(page, request, chosen):
+    """A worker looks, because a name server may take seconds to answer."""
+    domains.ask_for_check(list(chosen))
+    try:
+        tasks.check_domains.delay()
+    except OperationalError:
+        page.message_user(request, "The queue does not answer. They are checked within 5 minutes.", messages.WARNING)
+        return
+    page.message_user(request, "The DNS is being asked, which takes some seconds. Then load this page again.")
+
+
+@admin.action(permissions=["change"], description="Release: the names stop leading to their tenants")
+def release(page, request, chosen):
+    """What has ended already is passed over."""
+    released = [claim.name for claim in chosen if domains.release(claim, by=request.user.email)]
+    page.message_user(request, f"Released: {', '.join(released) or 'none'}.")
+
+
+@admin.register(DomainClaim)
+class DomainClaimAdmin(OperatorAdmin):
+    """Claims are made and ended here; only the DNS proves them."""
+
+    may_add = may_change = True
+    form = ClaimForm
+    actions = [check_now, release]
+    list_display = ["name", "tenant", "status", "checked_at", "problem"]
+    list_select_related = ["tenant"]
+    list_filter = ["state"]
+    search_fields = ["name", "tenant__name", "tenant__slug"]
+    ordering = ["name", "-created_at"]
+
+    def get_fields(self, request, obj=None):
+        if obj is None:
+            return ["tenant", "name"]
+        return [
+            "name",
+            "tenant",
+            "status",
+            "to_do",
+            "problem",
+            "checked_at",
+            "check_at",
+            "kept_until",
+            "claimed_by",
+            "created_at",
+        ]
+
+    def get_readonly_fields(self, request, obj=None):
+        return self.get_fields(request, obj) if obj else []
+
+    def save_model(self, request, obj, form, change):
+        if not change:
+            made = domains.claim(obj.tenant, obj.name, by=request.user.email)
+            obj.__dict__.update(made.__dict__)
+
+    @admin.display(description="Status", ordering="state")
+    def status(self, claim):
+        """As a pill."""
+        return _state(claim)
+
+    @admin.display(description="To be done by its owner")
+    def to_do(self, claim):
+        """The records to set, as long as there are any."""
+        return lines(domains.steps(claim)) if claim.state in DomainClaim.LIVE else NOTHING
+
+    @admin.display(description="Leads to the tenant until")
+    def kept_until(self, claim):
+        """The end of the days of grace."""
+        return claim.kept_until or NOTHING
+
+
+class DomainForm(forms.ModelForm):
+    """Which of a tenant's domains its links lead to."""
+
+    class Meta:
+        model = Domain
+        fields = ["is_primary"]
+
+    def clean_is_primary(self) -> bool:
+        """Links must not lead to what may stop working."""
+        wanted = self.cleaned_data["is_primary"]
+        if wanted and (self.instance.failing or not self.instance.verified_at):
+            raise forms.ValidationError("Only a verified domain can be the main one.")
+        return wanted
+
+
+@admin.register(Domain)
+class DomainAdmin(OperatorAdmin):
+    """Host names and the tenants they lead to. A proved claim brings them; one of them is the main address."""
+
+    may_change = may_delete = True
+    form = DomainForm
+    fields = ["domain", "tenant", "is_primary", "state"]
+    readonly_fields = ["domain", "tenant", "state"]
+    list_display = ["domain", "tenant", "is_primary", "state"]
+    list_select_related = ["tenant"]
+    list_filter = ["is_primary", "failing", ("verified_at", admin.EmptyFieldListFilter)]
+    search_fields = ["domain", "tenant__name"]
+    ordering = ["domain"]
+
+    def has_delete_permission(self, request, obj=None):
+        """The main address stays, because links in mails lead there, and so does the tenant's own host."""
+        stays = obj and (obj.is_primary or obj.domain == names.host_for(obj.tenant.slug))
+        return super().has_delete_permission(request, obj) and not stays
+
+    def save_model(self, request, obj, form, change):
+        obj.save()  # sets the other domains' is_primary too
+        self.audit(request, obj, "changed", domain=obj.domain, is_primary=obj.is_primary)
+        directory.forget()
+
+    def delete_model(self, request, obj):
+        """Ends the claim that brought it; one from before there were claims is only removed."""
+        held = DomainClaim.objects.filter(
+            tenant_id=obj.tenant_id, name=obj.domain, state__in=DomainClaim.HOLDING
+        ).first()
+        if held:
+            domains.release(held, by=request.user.email)
+        else:
+            super().delete_model(request, obj)
+        directory.forget()
+
+    @admin.display(description="State", ordering="verified_at")
+    def state(self, domain):
+        """Whether it leads anywhere, and for how long."""
+        if domain.failing:
+            return pill("Its DNS record is gone", "bad")
+        return pill("Verified", "ok") if domain.verified_at else pill("Not verified", "warn")
