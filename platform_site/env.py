@@ -45,6 +45,7 @@ class Environment(BaseSettings):
     qdrant_url: str
     qdrant_api_key: str = ""
     email_url: str = ""
+    region: str = ""  # where files and search index are, in the words of `manage.py database`
     support_email: str = ""  # whom a paused tenant's staff are told to write to
 
     public_scheme: Literal["http", "https"] = "http"
@@ -71,6 +72,7 @@ class Environment(BaseSettings):
 
     database_pool_size: int = 8
     upload_bytes: int = 25 * 1024 * 1024
+    move_ahead_bytes: int = 100_000_000
     offline_token_seconds: float = 0.01
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 

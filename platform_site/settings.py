@@ -194,6 +194,7 @@ ACCOUNT_PASSWORD_RESET_TOKEN_GENERATOR = "tenants.accounts.tokens.ResetToken"  #
 
 # --- files, mail
 UPLOAD_BYTES = env.upload_bytes
+MOVE_AHEAD_BYTES = env.move_ahead_bytes  # a tenant with more than this is copied while it works
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 STORAGES = {
@@ -228,6 +229,7 @@ else:
     EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_TIMEOUT = 10
 SUPPORT_EMAIL = env.support_email
+REGION = env.region
 DEFAULT_FROM_EMAIL = f"no-reply@{PLATFORM_HOST}"
 
 # --- models and the turn (seconds, tokens, characters)

@@ -1,10 +1,12 @@
-"""The clock's tasks that belong to no app."""
+"""The platform's tasks that belong to no app: the clock's, and what operators order on their pages."""
+
+from uuid import UUID
 
 from celery import shared_task
 
-from tenants import directory, domains, room, store
+from tenants import directory, domains, relocation, room, store
 from tenants.context import acting_for
-from tenants.isolation import checking
+from tenants.isolation import checking, runs
 from tenants.keys import system_key
 from tenants.sessions import SessionStore
 from tenants.tasks import PlatformTask
@@ -44,3 +46,15 @@ def check_isolation() -> None:
 def check_domains() -> None:
     """Look for the DNS records of the domains that are due, also of those that an operator wants to know about now."""
     domains.check_due()
+
+
+@shared_task(base=PlatformTask)
+def check_isolation_of(*, run: str, tenant_id: int, by: str) -> None:
+    """Check one tenant of those that an operator has chosen."""
+    runs.carry_out(UUID(run), tenant_id, by=by)
+
+
+@shared_task(base=PlatformTask)
+def finish_move(*, move_id: str) -> None:
+    """Remove a move's old copy before its day is over. Twice changes nothing."""
+    relocation.carry_out_finish(UUID(move_id))

@@ -22,6 +22,8 @@ PLATFORM_TASKS = {
     "platform_site.tasks.clear_sessions",
     "platform_site.tasks.check_isolation",
     "platform_site.tasks.keep_room",
+    "platform_site.tasks.check_isolation_of",
+    "platform_site.tasks.finish_move",
     "platform_site.tasks.check_domains",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",

@@ -1,0 +1,175 @@
+"""What operators order on their pages: promote, move, cancel, go back, let the old copy go. A worker carries it out.
+
+The rules on where a tenant may live are here too: who is regulated shares no database. Platform work; each order leaves
+an audit event.
+"""
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from uuid import UUID
+
+import psycopg
+from django.conf import settings
+from django.utils import timezone
+from kombu.exceptions import OperationalError
+
+from platform_site import tasks as clock_tasks
+from platform_site.errors import Conflict, PlatformError, TemporaryFailure
+from tenants import placements, room, tasks
+from tenants.models import AuditEvent, Database, Move, Tenant
+from tenants.moves import orders
+
+logger = logging.getLogger(__name__)
+
+BYTES_PER_SECOND = 40_000_000  # of a copy under lock on two cores, comparing included; measured
+LEAST_SECONDS = 0.5
+CANCELLABLE = (
+    Move.State.PLANNED, Move.State.PREPARING, Move.State.COPYING, Move.State.FROZEN, Move.State.VERIFYING,
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a move would do, for the page that asks whether.
+
+    target   None: a new dedicated database
+    freeze   seconds that writes wait at most, if the server does not pause for other work
+    regions  of source, target and of the files and the search index, which stay; "" where nobody has said it
+    """
+
+    source: Database
+    target: Database | None
+    tables: int
+    bytes: int
+    freeze: float
+    stays: str
+    notice: str
+    regions: tuple[str, str, str]
+
+    @property
+    def parts_regions(self) -> bool:
+        """Whether the rows would stand in another region than the files and the search index."""
+        _, target, files = self.regions
+        return bool(target and files and target != files)
+
+
+def refuse_unfit(tenant: Tenant, target: Database | None) -> None:
+    """Raises Conflict where the tenant may not go there, or nowhere at all."""
+    if tenant.state in Tenant.GONE:
+        raise Conflict(f"{tenant} cannot be moved: {tenant.get_state_display().lower()}.")
+    if tenant.regulated and target and target.kind == Database.Kind.SHARED:
+        raise Conflict(
+            f"{tenant} is regulated, so it may not move into “{target.name}”, which others share. "
+            "Choose a database of its own, or take the flag off first."
+        )
+
+
+def foresee(tenant: Tenant, target: Database | None) -> Outlook:
+    """What a move would do, without doing it. Raises BadInput, Conflict when it cannot be."""
+    refuse_unfit(tenant, target)
+    found = orders.foresee(tenant, target)
+    near = target or placements.beside()
+    return Outlook(
+        source=tenant.database,
+        target=target,
+        tables=found["tables"],
+        bytes=found["bytes"],
+        freeze=found.get("frozen_seconds") or max(LEAST_SECONDS, round(found["bytes"] / BYTES_PER_SECOND, 1)),
+        stays=found["stays"],
+        notice=found.get("notice", ""),
+        regions=(tenant.database.region, near.region if near else "", settings.REGION),
+    )
+
+
+def targets(tenant: Tenant) -> list[Database]:
+    """The databases that would take this tenant, most room first; a new dedicated one is always possible beside them.
+
+    Each with ``living``. None for a regulated tenant: a dedicated one that is there already is another's.
+    """
+    if tenant.regulated:
+        return []
+    rows = room.counted().filter(kind=Database.Kind.SHARED, state=Database.State.OPEN).exclude(pk=tenant.database_id)
+    fitting = [row for row in rows if row.living < row.room and not row.has_all_bytes]
+    return sorted(fitting, key=room.percent_full)
+
+
+def order(tenant: Tenant, target: Database | None, *, by: str) -> Move:
+    """Let a worker move the tenant; ``target`` None opens a dedicated database. Raises BadInput, Conflict."""
+    refuse_unfit(tenant, target)
+    return _ordered(tenant, target, by=by, action="tenant.move_ordered")
+
+
+def cancel(move: Move, *, by: str) -> None:
+    """Stop a move before its switch; the mover notices, or a worker cleans up after a dead one. Raises Conflict."""
+    if not Move.objects.filter(pk=move.pk, state__in=CANCELLABLE).update(cancelled=True):
+        raise Conflict("This move has switched or ended, so it can no longer be cancelled.")
+    _audit(move, by, "tenant.move_cancelled")
+    _send(tasks.run_move.delay, move)
+
+
+def go_back(move: Move, *, by: str) -> Move:
+    """Return the tenant with all that was written meanwhile: a move in the other direction.
+
+    Raises  Conflict  the old copy is gone, the tenant lives elsewhere by now, or it may not live there any more
+    """
+    _refuse_unless_kept(move, "taken back")
+    if move.tenant.database_id != move.target_id:
+        raise Conflict(f"{move.tenant} has been moved on since. Take the newest move back.")
+    refuse_unfit(move.tenant, move.source)
+    return _ordered(move.tenant, move.source, by=by, action="tenant.move_back_ordered", undoes=move)
+
+
+def finish(move: Move, *, by: str) -> None:
+    """Let the old copy go before its day is over. A worker compares once more first. Raises Conflict."""
+    _refuse_unless_kept(move, "finished")
+    Move.objects.filter(pk=move.pk).update(retained_until=timezone.now(), error="")
+    _audit(move, by, "tenant.move_finish_ordered")
+    _send(clock_tasks.finish_move.delay, move)
+
+
+def carry_out_finish(move_id: UUID) -> None:
+    """What the worker does with an order to finish. What kept it from that stands in the row."""
+    move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move_id)
+    try:
+        orders.finish(move)
+    except (PlatformError, psycopg.Error) as error:
+        logger.warning("old copy not removed", extra={"move": str(move_id), "error": str(error)})
+        Move.objects.filter(pk=move_id, state=Move.State.RETAINED).update(error=str(error))
+
+
+def is_finishing(move: Move) -> bool:
+    """Whether its old copy may go, and has not gone yet."""
+    return move.state == Move.State.RETAINED and bool(move.retained_until) and move.retained_until <= timezone.now()
+
+
+def _refuse_unless_kept(move: Move, what: str) -> None:
+    if move.state != Move.State.RETAINED or move.source is None:
+        raise Conflict(f"Only a move whose old copy is still kept can be {what}.")
+
+
+def _ordered(tenant: Tenant, target: Database | None, *, by: str, action: str, undoes: Move | None = None) -> Move:
+    try:
+        move = orders.order(tenant, target, by=by, undoes=undoes)
+    except OperationalError as error:
+        raise _no_queue() from error
+    details = {"move": str(move.pk), "from": tenant.database.name, "to": target.name if target else "dedicated"}
+    AuditEvent.objects.create(tenant=tenant, actor=by, action=action, details=details)
+    return move
+
+
+def _audit(move: Move, by: str, action: str) -> None:
+    AuditEvent.objects.create(tenant=move.tenant, actor=by, action=action, details={"move": str(move.pk)})
+
+
+def _send(delay: Callable, move: Move) -> None:
+    try:
+        delay(move_id=str(move.pk))
+    except OperationalError as error:
+        raise _no_queue() from error
+
+
+def _no_queue() -> TemporaryFailure:
+    return TemporaryFailure(
+        "The order is written down, but no worker can be told of it now: the queue does not answer."
+    )
