@@ -15,7 +15,7 @@ from metering.models import LedgerLine, Subscription, UsageRecord
 from metering.usage import NEARLY_PERCENT
 from platform_site.tasks import HEARTBEAT_KEY
 from tenants import room, store
-from tenants.models import Tenant
+from tenants.models import DomainClaim, Tenant
 
 LAST_USE_WITHIN = timedelta(days=92)  # older use is not looked for: each month is a partition to ask
 CHART_DAYS = 14
@@ -79,7 +79,13 @@ def today() -> Today:
         tokens=now["tokens"] or 0,
         days=_days(midnight),
         recent=list(LedgerLine.objects.select_related("tenant").order_by("-occurred_at")[:SHOWN]),
-        attention=[*_silent_worker(), *_no_room(), *_unfinished_tenants(), *_nearly_full()],
+        attention=[
+            *_silent_worker(),
+            *_no_room(),
+            *_unfinished_tenants(),
+            *_failing_domains(),
+            *_nearly_full(),
+        ],
     )
 
 
@@ -147,6 +153,20 @@ def _unfinished_tenants() -> list[Notice]:
 def _no_room() -> list[Notice]:
     text = room.lacking()
     return [Notice("Databases", text, "No room soon", "bad")] if text else []
+
+
+def _failing_domains() -> list[Notice]:
+    failing = DomainClaim.objects.select_related("tenant").filter(state=DomainClaim.State.FAILING)
+    return [
+        Notice(
+            claim.tenant.name,
+            f"The DNS record of {claim.name} is gone. It leads nowhere from {claim.kept_until:%-d %B, %H:%M} UTC on.",
+            "Domain at risk",
+            "warn",
+            claim.tenant,
+        )
+        for claim in failing.order_by("failing_since")[:SHOWN]
+    ]
 
 
 def _silent_worker() -> list[Notice]:

@@ -1,0 +1,98 @@
+"""What a domain of a tenant's own opens: chat, sign-in and forms, each for that host alone."""
+
+from dataclasses import dataclass
+from uuid import uuid4
+
+import pytest
+import websockets
+from django.conf import settings
+from django.test import Client
+
+from metering import operations
+from tenants import domains
+from tenants.context import TenantRef, acting_for_platform
+from tenants.models import DomainClaim, Tenant
+from tests.agents.chatting import Browser
+from tests.conftest import PASSWORD, host_of
+
+
+@dataclass
+class Elsewhere(Browser):
+    """A visitor who comes by another host than the tenant's first."""
+
+    name: str = ""
+
+    @property
+    def host(self) -> str:
+        return f"{self.name}:{self.port}"
+
+
+def domain_of(tenant: TenantRef, *, proved: bool = True) -> str:
+    """A fresh domain of the tenant's own."""
+    with acting_for_platform("a test"):
+        row = Tenant.objects.get(pk=tenant.id)
+    claim = domains.claim(row, f"chat-{uuid4().hex[:10]}.example.com", by="a test")
+    if proved:
+        domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
+    return claim.name
+
+
+@pytest.fixture
+def domains_of_both(acme, globex) -> tuple[str, str, str]:
+    """Acme's own, one that acme has not proved, and globex's."""
+    return domain_of(acme), domain_of(acme, proved=False), domain_of(globex)
+
+
+async def test_a_visitor_chats_on_a_proved_domain_and_no_page_of_another_host_gets_its_socket(
+    acme, domains_of_both, server
+):
+    own, waiting, foreign = domains_of_both
+    browser = Elsewhere(acme, server, name=own)
+    async with browser.socket() as chat:
+        await chat.ask("Hello, who are you?")
+        assert (await chat.until("turn.finished"))["outcome"] == "done"
+    response = await browser.request("GET", "/chat/")
+    assert "domain=" not in response.headers.get("set-cookie", "").lower()
+    for host in (waiting, foreign, f"x.{own}", host_of(acme)):
+        with pytest.raises(websockets.InvalidStatus) as refused:
+            async with browser.socket(origin=f"http://{host}:{server}", say_hello=False):
+                pass
+        assert refused.value.response.status_code == 403, host
+    lost = await Elsewhere(acme, server, name=waiting).request("GET", "/chat/")
+    assert (lost.status_code, acme.name in lost.text) == (404, False)
+
+
+def test_a4_a_session_of_one_domain_is_nobody_on_another_tenants(acme, globex, make_staff):
+    owner, theirs = make_staff(acme), make_staff(globex)
+    home = Client(headers={"host": domain_of(acme)})
+    home.post("/accounts/login/", {"login": owner.email, "password": PASSWORD})
+    assert home.get("/team/").status_code == 200
+    for host in (domain_of(globex), host_of(globex), settings.PLATFORM_HOST):
+        visiting = Client(headers={"host": host})
+        visiting.cookies = home.cookies
+        answer = visiting.get("/team/")
+        assert answer.status_code in (302, 404) and owner.email.encode() not in answer.content, host
+    assert theirs.email.encode() not in home.get("/team/").content
+
+
+def test_f6_a_form_of_a_domain_is_taken_from_that_domain_only(acme, globex, make_staff):
+    owner, host = make_staff(acme), domain_of(acme)
+    browser = Client(enforce_csrf_checks=True, headers={"host": host})
+    browser.get("/accounts/login/")
+    form = {"login": owner.email, "password": PASSWORD, "csrfmiddlewaretoken": token_of(browser)}
+    for origin in (f"http://{domain_of(globex)}", f"http://{host_of(acme)}", f"http://x.{host}", "null"):
+        assert browser.post("/accounts/login/", form, headers={"origin": origin}).status_code == 403, origin
+    assert browser.post("/accounts/login/", form, headers={"origin": f"http://{host}"}).status_code == 302
+
+
+def token_of(browser: Client) -> str:
+    return browser.cookies[settings.CSRF_COOKIE_NAME].value
+
+
+def test_a_domain_at_risk_is_on_the_operators_first_page(acme):
+    host = domain_of(acme)
+    domains.conclude(domains.find(host), domains.Finding(domains.Outcome.MISSING, "gone"))
+    with acting_for_platform("a test"):
+        DomainClaim.objects.filter(name=host).update(failing_since="2026-01-01T00:00Z")  # the first to be lost
+        notices = [notice.text for notice in operations.today().attention if notice.label == "Domain at risk"]
+    assert any(host in text for text in notices)
