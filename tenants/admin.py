@@ -5,9 +5,10 @@ from zoneinfo import available_timezones
 
 from django import forms
 from django.contrib import admin
-from django.http import Http404, JsonResponse
-from django.urls import path, reverse
-from django.utils.html import format_html
+from django.core.exceptions import PermissionDenied
+from django.http import Http404
+from django.shortcuts import redirect
+from django.urls import path
 
 from agents.models import AgentConfig
 from branding.models import Branding
@@ -26,11 +27,19 @@ from platform_site.admin_pages import (
     swatch,
 )
 from platform_site.errors import PlatformError
-from tenants import admin_actions, admin_domains, directory, names
-from tenants.isolation.attempts import REFUSED
-from tenants.models import AuditEvent, Database, IsolationCheck, Tenant
+from tenants import (
+    admin_actions,
+    admin_databases,  # noqa: F401  it registers pages
+    admin_domains,
+    admin_isolation,  # noqa: F401
+    admin_moves,
+    directory,
+    names,
+    relocation,
+)
+from tenants.models import AuditEvent, Database, IsolationCheck, Move, Tenant
 
-TONES = {"active": "ok", "provisioning": "info", "suspended": "warn"}
+TONES = {"active": "ok", "provisioning": "info", "suspended": "warn", "closing": "warn", "erasing": "bad"}
 EVENTS_SHOWN = 5
 
 
@@ -49,6 +58,13 @@ class TenantForm(forms.ModelForm):
         if "timezone" in self.fields:
             self.fields["timezone"].choices = [(zone, zone) for zone in _time_zones()]
 
+    def clean_regulated(self) -> bool:
+        """It cannot be turned on while the tenant is on its way into a database that others share."""
+        regulated = self.cleaned_data["regulated"]
+        if regulated and not self.initial.get("regulated") and relocation.is_on_its_way_to_share(self.instance):
+            raise forms.ValidationError("It is being moved into a shared database. Cancel the move, or wait for it.")
+        return regulated
+
     def clean_name(self) -> str:
         """The name by the same rules as when the tenant was made."""
         try:
@@ -63,9 +79,10 @@ class TenantAdmin(OperatorAdmin):
 
     may_change = True
     form = TenantForm
-    actions = [admin_actions.suspend, admin_actions.resume, admin_actions.check_isolation]
+    change_form_template = "admin/tenant.html"
+    actions = [admin_actions.suspend, admin_actions.resume, admin_actions.move, admin_actions.check_isolation]
     list_display = ["name", "slug", "status", "plan", "placement", "tokens_this_month", "last_activity"]
-    list_filter = ["state", "database"]
+    list_filter = ["state", "regulated", "database"]
     list_select_related = ["database"]
     search_fields = ["name", "slug", "domains__domain"]
     ordering = ["name"]
@@ -75,12 +92,12 @@ class TenantAdmin(OperatorAdmin):
         ("Addresses", {"fields": ["addresses", "claims"]}),
         ("Agents", {"fields": ["agents"]}),
         ("Branding", {"fields": ["brand"]}),
-        ("Placement", {"fields": ["placement", "schema_name", "level"]}),
+        ("Placement", {"fields": ["regulated", "placement", "moves", "schema_name", "level"]}),
         ("Audit", {"fields": ["isolation", "events"]}),
     ]
     readonly_fields = [
         "slug", "status", "vertical", "created_at", "plan_link", "month", "models", "addresses", "claims", "agents",
-        "brand", "placement", "schema_name", "level", "isolation", "events",
+        "brand", "placement", "moves", "schema_name", "level", "isolation", "events",
     ]  # fmt: skip
 
     def tenant_of(self, obj):
@@ -90,9 +107,41 @@ class TenantAdmin(OperatorAdmin):
         rows = super().get_queryset(request).select_related("database").defer("wrapped_key")
         return operations.with_usage(rows.exclude(slug=names.STAND_IN))  # which is nobody's
 
+    def get_urls(self):
+        move = self.admin_site.admin_view(self.move)
+        return [path("<int:pk>/move/", move, name="tenants_tenant_move"), *super().get_urls()]
+
+    def move(self, request, pk):
+        """Choose where it shall live, and order the move."""
+        tenant = self.get_object(request, str(pk))
+        if tenant is None:
+            raise Http404
+        if not self.has_change_permission(request, tenant):
+            raise PermissionDenied
+        return admin_moves.order_page(self, request, tenant)
+
+    def changeform_view(self, request, object_id=None, form_url="", extra_context=None):
+        """Before a tenant that shares its database is marked as regulated, a promotion is offered."""
+        tenant = self.get_object(request, object_id) if request.method == "POST" and object_id else None
+        if tenant and "promotion" not in request.POST and self.has_change_permission(request, tenant):
+            form = self.get_form(request, tenant, change=True)(request.POST, instance=tenant)
+            if "regulated" in form.changed_data and form.is_valid() and admin_moves.may_be_promoted(tenant):
+                return admin_moves.promotion_page(self, request, tenant)
+        return super().changeform_view(request, object_id, form_url, extra_context)
+
     def save_model(self, request, obj, form, change):
         super().save_model(request, obj, form, change)
+        if "regulated" in form.changed_data:
+            self.audit(request, obj, "marked_regulated" if obj.regulated else "no_longer_regulated")
+        if request.POST.get("promotion") == "now" and admin_moves.may_be_promoted(obj):
+            request.ordered_move = relocation.order(obj, None, by=request.user.email)
         directory.forget()
+
+    def response_change(self, request, obj):
+        if move := getattr(request, "ordered_move", None):
+            self.message_user(request, f"{obj.name} is being given a database of its own.")
+            return redirect(admin_moves.page_of(move))
+        return super().response_change(request, obj)
 
     # --- columns
 
@@ -165,6 +214,14 @@ class TenantAdmin(OperatorAdmin):
         brand = Branding.objects.filter(tenant=tenant).first()
         return lines([swatch(brand.colour), link(brand)]) if brand else NOTHING
 
+    @admin.display(description="Moves")
+    def moves(self, tenant):
+        """The newest, and the way to all of them."""
+        newest = Move.objects.select_related("target").filter(tenant=tenant).order_by("-created_at").first()
+        if newest is None:
+            return NOTHING
+        return lines([link(newest, newest.get_state_display()), list_link(Move, "All", tenant__id__exact=tenant.pk)])
+
     @admin.display(description="Schema level")
     def level(self, tenant):
         """Which migrations its schema has, shortened."""
@@ -184,18 +241,6 @@ class TenantAdmin(OperatorAdmin):
         return lines([*shown, list_link(AuditEvent, "All events", tenant__id__exact=tenant.pk)])
 
 
-@admin.register(Database)
-class DatabaseAdmin(ReadOnlyAdmin):
-    """Places where tenants can live; `manage.py database` opens, checks and empties them."""
-
-    list_display = ["name", "kind", "region", "state", "epoch", "created_at"]
-    ordering = ["name"]
-    fields = [
-        "name", "kind", "region", "state", "host", "port", "database_name", "login_role", "url_variable",
-        "capacity_tenants", "capacity_bytes", "reserved_for", "epoch", "created_at",
-    ]  # fmt: skip
-
-
 @admin.register(AuditEvent)
 class AuditEventAdmin(ReadOnlyAdmin):
     """Who did what to a tenant's configuration."""
@@ -208,58 +253,3 @@ class AuditEventAdmin(ReadOnlyAdmin):
     search_fields = ["actor", "action", "tenant__name"]
     ordering = ["-at"]
     fields = ["at", "tenant", "actor", "action", "details"]
-
-
-@admin.register(IsolationCheck)
-class IsolationCheckAdmin(ReadOnlyAdmin):
-    """Results of trying to get from one tenant to another, each with every attempt, for operators and auditors."""
-
-    list_display = ["at", "tenant", "result", "seconds"]
-    list_display_links = ["at"]
-    list_select_related = ["tenant"]
-    list_filter = ["ok", "at"]
-    search_fields = ["tenant__name"]
-    ordering = ["-at"]
-    fields = ["at", "tenant", "result", "seconds", "file", "every_attempt"]
-
-    def get_urls(self):
-        download = self.admin_site.admin_view(self.download)
-        return [path("<uuid:pk>/download/", download, name="tenants_isolationcheck_download"), *super().get_urls()]
-
-    def get_queryset(self, request):
-        rows = super().get_queryset(request)
-        return rows.defer("attempts") if request.resolver_match.url_name.endswith("_changelist") else rows
-
-    def download(self, request, pk):
-        """One result as a JSON file."""
-        found = self.get_object(request, str(pk))
-        if found is None:
-            raise Http404
-        name = f"isolation-{found.tenant.slug}-{found.at:%Y-%m-%d-%H%M}.json"
-        return JsonResponse(
-            found.as_dict(found.tenant.slug),
-            json_dumps_params={"indent": 2},
-            headers={"Content-Disposition": f'attachment; filename="{name}"'},
-        )
-
-    @admin.display(description="Result", ordering="ok")
-    def result(self, check):
-        """As a pill, with how much leaked."""
-        return pill(check.verdict, {"Sound": "ok", "Leaked": "bad"}.get(check.verdict, "warn"))
-
-    @admin.display(description="For an auditor")
-    def file(self, check):
-        """The same as a file."""
-        page = reverse("admin:tenants_isolationcheck_download", args=[check.pk])
-        return format_html('<a href="{}">Download as JSON</a>', page)
-
-    @admin.display(description="Attempts")
-    def every_attempt(self, check):
-        """What was tried, and what became of it; what was not refused comes first."""
-        attempts = sorted(check.attempts, key=lambda attempt: attempt["outcome"] == REFUSED)
-        return lines([" ".join(_sentence(attempt)) for attempt in attempts])
-
-
-def _sentence(attempt: dict) -> list[str]:
-    way = f"({attempt['code']}, by {attempt['by']} against {attempt['against']})"
-    return [f"{attempt['outcome'].capitalize()}:", attempt["text"], way, attempt["detail"]]

@@ -1,12 +1,13 @@
-"""What operators do to chosen tenants: pause them, let them go on (each asks first), check their isolation."""
+"""What operators do to chosen tenants: pause, resume, move (each asks first), check their isolation."""
 
 from django.contrib import admin, messages
 from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
+from django.shortcuts import redirect
 from django.template.response import TemplateResponse
 
 from platform_site.errors import PlatformError
 from tenants import lifecycle
-from tenants.isolation import checking
+from tenants.isolation import runs
 
 
 @admin.action(permissions=["change"], description="Pause: close chats, refuse all changes")
@@ -28,18 +29,25 @@ def resume(page, request, chosen):
     return None
 
 
+@admin.action(permissions=["change"], description="Move to another database…")
+def move(page, request, chosen):
+    """Leads to the page that asks where to."""
+    tenants = list(chosen[:2])
+    if len(tenants) != 1:
+        page.message_user(request, "Choose one tenant: each move is looked at by itself.", messages.ERROR)
+        return None
+    return redirect("admin:tenants_tenant_move", tenants[0].pk)
+
+
 @admin.action(permissions=["view"], description="Check isolation now")
 def check_isolation(page, request, chosen):
-    """Takes a second or two for each; the results stay on the page of isolation checks."""
-    for tenant in chosen:
-        try:
-            result = checking.check(tenant.ref())
-        except PlatformError as error:
-            page.message_user(request, str(error), messages.ERROR)
-            continue
-        page.audit(request, tenant, "isolation_checked", verdict=result.verdict, check=str(result.pk))
-        text = f"{tenant.name}: {result.verdict.lower()}, {len(result.attempts)} attempts, {result.leaked} leaked."
-        page.message_user(request, text, messages.SUCCESS if result.ok else messages.ERROR)
+    """Takes a second or two for each; workers do it, and a page shows how far they are."""
+    try:
+        run = runs.start(list(chosen), by=request.user.email)
+    except PlatformError as error:
+        page.message_user(request, str(error), messages.ERROR)
+        return None
+    return redirect("admin:tenants_isolationcheck_run", run)
 
 
 def _asked(page, request, chosen, action: str, *, missing: bool = False):

@@ -138,6 +138,12 @@ def carry_out_finish(move_id: UUID) -> None:
         Move.objects.filter(pk=move_id, state=Move.State.RETAINED).update(error=str(error))
 
 
+def is_on_its_way_to_share(tenant: Tenant) -> bool:
+    """Whether it is being moved into a database that others share."""
+    under_way = Move.objects.filter(tenant=tenant, state__in=Move.UNDER_WAY)
+    return under_way.filter(target__kind=Database.Kind.SHARED).exists()
+
+
 def is_finishing(move: Move) -> bool:
     """Whether its old copy may go, and has not gone yet."""
     return move.state == Move.State.RETAINED and bool(move.retained_until) and move.retained_until <= timezone.now()

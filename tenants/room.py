@@ -89,7 +89,12 @@ def percent_full(database: Database) -> int:
 
 def counted() -> QuerySet[Database]:
     """All databases with ``living``, how many tenants have their place there."""
-    return Database.objects.annotate(living=Count("tenants"))
+    return Database.objects.annotate(living=counted_tenants())
+
+
+def counted_tenants() -> Count:
+    """What `counted` annotates."""
+    return Count("tenants")
 
 
 def _open() -> QuerySet[Database]:
