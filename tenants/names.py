@@ -17,7 +17,7 @@ docs login auth sso account accounts billing root system internal localhost defa
 isolation-probe widget chat ws
 """
 RESERVED = frozenset(_RESERVED.split())
-STAND_IN = "isolation-probe"  # the synthetic tenant of tenants.isolation
+STAND_IN, STAND_IN_NAME = "isolation-probe", "Isolation probe (synthetic)"  # the tenant of tenants.isolation
 
 PORT = re.compile(r":[0-9]{1,5}\Z")
 HOST = re.compile(r"[a-z0-9-]+(?:\.[a-z0-9-]+)*")
@@ -31,13 +31,15 @@ NOT_PUBLIC = frozenset(["localhost", "local", "internal", "invalid", "test", "ex
 SHARED_ENDING = re.compile(r"(?:ac|co|com|edu|gob|gov|gouv|go|ltd|mil|ne|net|nom|or|org|plc|sch)\.[a-z]{2}")
 
 
-def checked_name(name: str) -> str:
-    """The name without stray spaces. Raises BadName."""
+def checked_name(name: str, *, synthetic: bool = False) -> str:
+    """The name without stray spaces; only a synthetic tenant may have that one's. Raises BadName."""
     clean = " ".join(name.split())
     if not 2 <= len(clean) <= 100:
         raise BadName("A tenant's name has 2 to 100 characters.")
     if not clean.isprintable():
         raise BadName("A tenant's name may not hold control characters.")
+    if clean.casefold() == STAND_IN_NAME.casefold() and not synthetic:
+        raise BadName(f"“{clean}” is reserved. Choose another name.")
     return clean
 
 

@@ -20,6 +20,7 @@ from tenants.errors import NameTaken
 from tenants.models import AuditEvent, Database, Domain, Tenant
 
 logger = logging.getLogger(__name__)
+CREATED = "tenant.created"
 
 
 def create(
@@ -45,7 +46,7 @@ def create(
             NotFound, Conflict   no such database, it is full, or another run is making the tenant
     """
     options = registry.Options(vertical=vertical, plan=plan)
-    name, time_zone = names.checked_name(name), names.checked_time_zone(time_zone)
+    name, time_zone = names.checked_name(name, synthetic=synthetic), names.checked_time_zone(time_zone)
     if not synthetic:
         slug = names.checked_slug(slug) if slug else names.slug_for(name)
     with acting_for_platform(f"create tenant {name!r}"), _alone(name):
@@ -59,9 +60,7 @@ def create(
         with acting_for(tenant) as ref:
             for provision in registry.provisioners().values():
                 provision(ref, options)
-            AuditEvent.objects.create(actor=by, action="tenant.created", details={"plan": plan, "vertical": vertical})
-        tenant.state = Tenant.State.ACTIVE
-        tenant.save(update_fields=["state"])
+        _open(tenant, by, {"plan": plan, "vertical": vertical})
     directory.forget()
     return tenant
 
@@ -115,6 +114,14 @@ def _claim(name: str, slug: str, vertical: str, place: Callable[[], Database] = 
     except IntegrityError:
         raise _taken(name, slug) from None
     return tenant
+
+
+def _open(tenant: Tenant, by: str, details: dict) -> None:
+    """From here on its host leads to it."""
+    tenant.state = Tenant.State.ACTIVE
+    with transaction.atomic(using="platform"):
+        AuditEvent.objects.create(tenant=tenant, actor=by, action=CREATED, details=details)
+        tenant.save(update_fields=["state"])
 
 
 def _taken(name: str, slug: str) -> NameTaken:

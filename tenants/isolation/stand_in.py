@@ -4,8 +4,6 @@ from tenants import directory, names, provisioning
 from tenants.context import TenantRef, acting_for_platform
 from tenants.models import Domain, Tenant
 
-NAME = "Isolation probe (synthetic)"
-
 
 def get() -> TenantRef:
     """The synthetic tenant, made when it is asked for first. Raises Conflict while another run is making it."""
@@ -13,7 +11,12 @@ def get() -> TenantRef:
         found = Tenant.objects.select_related("database").filter(slug=names.STAND_IN)
         if not found.filter(state=Tenant.State.ACTIVE).exists():
             provisioning.create(
-                name=NAME, slug=names.STAND_IN, vertical="it_support", plan="free", by="isolation check", synthetic=True
+                name=names.STAND_IN_NAME,
+                slug=names.STAND_IN,
+                vertical="it_support",
+                plan="free",
+                by="isolation check",
+                synthetic=True,
             )
         if Domain.objects.filter(tenant__slug=names.STAND_IN, verified_at__isnull=False).update(verified_at=None):
             directory.forget()  # its host leads nowhere

@@ -77,7 +77,7 @@ def test_a21_an_address_that_could_be_mistaken_is_refused_and_nothing_is_made(sl
     assert tenants_named(name) == 0
 
 
-@pytest.mark.parametrize("name", ["", "x", "a" * 101, "a\nb\x00c", "Public"])
+@pytest.mark.parametrize("name", ["", "x", "a" * 101, "a\nb\x00c", "Public", "isolation  Probe (synthetic)"])
 def test_a21_a_bad_name_is_refused(name):
     with pytest.raises(BadName):
         provisioning.create(name=name, vertical="healthcare", plan="pro", by="a test")
