@@ -4,8 +4,7 @@ import json
 
 from platform_site.commands import PlatformCommand
 from tenants import names, provisioning
-from tenants.accounts import invitations
-from tenants.context import acting_for
+from tenants.accounts import first_owner, invitations
 
 
 class Command(PlatformCommand):
@@ -28,7 +27,7 @@ class Command(PlatformCommand):
     def work(self, *, name, vertical, plan, slug, owner_email, time_zone, **options):
         if owner_email:
             invitations.check_address(owner_email)
-        tenant = provisioning.create(
+        tenant = first_owner.awaited(name, by=self.by) or provisioning.create(
             name=name,
             slug=slug,
             vertical=vertical,
@@ -39,20 +38,22 @@ class Command(PlatformCommand):
             by=self.by,
         )
         host = names.host_for(tenant.slug)
-        sent = "also sent by mail"
-        with acting_for(tenant):
-            try:
-                link = invitations.invite(email=owner_email or f"owner@{host}", role="owner", by="the platform")
-            except invitations.NotMailed as error:
-                link, sent = error.link, "the mail server did not take it: pass it on yourself"
+        invited = first_owner.invite(tenant, email=owner_email or f"owner@{host}")
         result = {
             "tenant": tenant.name,
             "url": f"{names.address(host)}/",
             "chat_url": f"{names.address(host)}/chat/",
-            "invitation": link,
+            "invitation": invited.link,
         }
-        if options["json"]:
+        self._show(result, invited.is_mailed, as_json=options["json"])
+        first_owner.was_told(tenant, by=self.by)
+
+    def _show(self, result: dict, is_mailed: bool, *, as_json: bool) -> None:
+        if as_json:
             self.stdout.write(json.dumps(result))
             return
-        self.stdout.write(f"{tenant.name} is ready.\n  Portal      {result['url']}\n  Chat        {result['chat_url']}")
-        self.stdout.write(f"  Invitation  {link}  ({sent}; valid for 7 days)")
+        sent = "also sent by mail" if is_mailed else "the mail server did not take it: pass it on yourself"
+        self.stdout.write(
+            f"{result['tenant']} is ready.\n  Portal      {result['url']}\n  Chat        {result['chat_url']}\n"
+            f"  Invitation  {result['invitation']}  ({sent}; valid for 7 days)"
+        )
