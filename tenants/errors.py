@@ -58,3 +58,9 @@ class CopyDiffers(Conflict):
     """Source and copy do not agree; the copy was thrown away."""
 
     code = "copy_differs"
+
+
+class MoveCancelled(Conflict):
+    """An operator cancelled the move while it ran; the copy was thrown away."""
+
+    code = "move_cancelled"

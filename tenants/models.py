@@ -328,6 +328,11 @@ class Move(TenantOwned):
         """What the schema is called in the old place after the switch."""
         return f"{self.tenant.schema_name}_m{self.pk.hex[-8:]}"
 
+    @property
+    def log_schema(self) -> str:
+        """Where the old place notes what is written while rows are copied."""
+        return f"{self.tenant.schema_name}_c{self.pk.hex[-8:]}"
+
 
 class AuditEvent(TenantOwned):
     """Who did what to a tenant's configuration. Append only."""

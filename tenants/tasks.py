@@ -50,3 +50,10 @@ class PlatformTask(Task):
 def run_move(*, move_id: str) -> None:
     """Bring a move to its end. Twice changes nothing: one process at a time moves a tenant."""
     orders.carry_out(UUID(move_id))
+
+
+@shared_task(base=PlatformTask)
+def look_after_moves() -> None:
+    """Go on with moves whose process died, and drop the old copies whose time is over."""
+    orders.resume_dead()
+    orders.finish_due()

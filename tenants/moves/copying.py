@@ -1,10 +1,10 @@
-"""Copies one tenant's schema between two connections. Both must have entered it (`enter`) before.
+"""Copies one tenant's schema between two databases: tables, rows, indexes, sequences, checks.
 
-Everything is put in by one transaction of the target: keys between tables and indexes are taken away, rows streamed
-in binary, and both made again, which is faster than keeping them up row by row.
+Keys between tables and indexes are taken away, rows streamed in binary, and both made again, which is faster than
+keeping them up row by row. The connections must have entered the tenant's schema (`enter`) before.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -14,10 +14,23 @@ BLOCK_BYTES = 128 * 1024
 
 
 class Table(NamedTuple):
-    """A table and its columns, by name, because their order may differ between the places."""
+    """A table of the source, its columns and primary key by name, because their order may differ between the places.
+
+    hashed  one SQL expression for each column, of a type that can be hashed without being made text
+    rows    the planner's estimate; 0 where there is none
+    """
 
     name: str
     columns: tuple[str, ...]
+    hashed: tuple[str, ...] = ()
+    key: tuple[str, ...] = ()
+    bytes: int = 0
+    rows: int = 0
+
+    @property
+    def shape(self) -> tuple:
+        """What must be equal for a copy of it to go on."""
+        return self.name, self.columns, self.key
 
 
 class Check(NamedTuple):
@@ -28,18 +41,31 @@ class Check(NamedTuple):
 
 
 TABLES = """
-select c.relname, array_agg(a.attname::text order by a.attname)
+select c.relname,
+    array_agg(a.attname::text order by a.attname),
+    array_agg(case when exists (
+            select 1 from pg_opclass o join pg_am m on m.oid = o.opcmethod
+            where m.amname = 'hash' and o.opcdefault and o.opcintype = a.atttypid
+        ) then format('%I', a.attname) else format('%I::text', a.attname) end order by a.attname),
+    array(
+        select k.attname::text from pg_index i join pg_attribute k on k.attrelid = c.oid and k.attnum = any (i.indkey)
+        where i.indrelid = c.oid and i.indisprimary order by k.attname),
+    pg_table_size(c.oid), greatest(c.reltuples, 0)::bigint
 from pg_class c join pg_attribute a on a.attrelid = c.oid
 where c.relnamespace = current_schema()::regnamespace and c.relkind = 'r'
   and a.attnum > 0 and not a.attisdropped and a.attgenerated = ''
-group by c.relname order by c.relname
+group by c.oid order by c.relname
 """
 REFERENCES = """
-select conrelid::regclass::text, confrelid::regclass::text, conname, pg_get_constraintdef(oid)
+select conrelid::regclass::text, conname, pg_get_constraintdef(oid), condeferrable
 from pg_constraint where connamespace = current_schema()::regnamespace and contype = 'f'
 """
+UNCHECKED = """
+select conrelid::regclass::text, conname
+from pg_constraint where connamespace = current_schema()::regnamespace and contype = 'f' and not convalidated
+"""
 INDEXES = """
-select i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
+select i.indrelid::regclass::text, i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
 from pg_index i join pg_class c on c.oid = i.indrelid
 where c.relnamespace = current_schema()::regnamespace
   and not exists (select 1 from pg_constraint k where k.conindid = i.indexrelid)
@@ -56,78 +82,140 @@ def enter(connection: Connection, schema: str, role: str) -> None:
 
 
 def tables(connection: Connection) -> list[Table]:
-    """All tables, those that are referred to first."""
-    found = {name: Table(name, tuple(columns)) for name, columns in connection.execute(TABLES)}
-    needs = {name: set() for name in found}
-    for child, parent, *_ in connection.execute(REFERENCES):
-        if child != parent:
-            needs[child.strip('"')].add(parent.strip('"'))
-    ordered: list[str] = []
-    while needs:
-        ready = sorted(name for name, parents in needs.items() if not parents - set(ordered)) or sorted(needs)
-        ordered += ready  # where tables refer to each other in a circle, any order will do: keys are made last
-        needs = {name: parents for name, parents in needs.items() if name not in ordered}
-    return [found[name] for name in ordered]
+    """All tables by name."""
+    return [
+        Table(name, tuple(columns), tuple(hashed), tuple(key), size, rows)
+        for name, columns, hashed, key, size, rows in connection.execute(TABLES)
+    ]
 
 
-def lock(connection: Connection, of: list[Table]) -> None:
+def lock(connection: Connection, of: list[Table], mode: str = "share") -> None:
     """Make writers wait; readers go on. Raises psycopg.errors.LockNotAvailable, DeadlockDetected."""
     names = sql.SQL(", ").join(sql.Identifier(table.name) for table in of)
-    connection.execute(sql.SQL("lock table {} in share mode").format(names))
+    connection.execute(sql.SQL("lock table {} in {} mode").format(names, sql.SQL(mode)))
 
 
-def copy(source: Connection, target: Connection, of: list[Table], report: Callable[[Table, int], None]) -> None:
-    """All rows and sequences. ``report(table, bytes)`` is called after each table."""
+class Bare(NamedTuple):
+    """What was taken away from the target's tables: keys between them, and indexes by table."""
+
+    keys: list[tuple[str, str, str]]
+    indexes: dict[str, list[str]]
+
+
+def strip(target: Connection, of: list[Table]) -> Bare:
+    """Empty the target's tables and take keys and indexes away. `fill` and `restore_keys` make them again."""
+    keys = [key[:3] for key in target.execute(REFERENCES).fetchall()]
+    indexes: dict[str, list[str]] = {table.name: [] for table in of}
+    for table, name, *_ in keys:
+        target.execute(f'alter table {table} drop constraint "{name}"')
+    for table, name, definition in target.execute(INDEXES).fetchall():
+        target.execute(f"drop index {name}")
+        indexes[table.strip('"')].append(definition)
     names = sql.SQL(", ").join(sql.Identifier(table.name) for table in of)
     target.execute(sql.SQL("truncate {}").format(names))  # the template's own rows
-    keys, indexes = target.execute(REFERENCES).fetchall(), target.execute(INDEXES).fetchall()
-    for table, _, name, _ in keys:
-        target.execute(f'alter table {table} drop constraint "{name}"')
-    for name, _ in indexes:
-        target.execute(f"drop index {name}")
-    for table in of:
-        report(table, _stream(source, target, table))
-    for _, definition in indexes:
+    return Bare(keys, indexes)
+
+
+def fill(
+    source: Connection, target: Connection, table: Table, indexes: list[str], report: Callable[[int, int], None]
+) -> None:
+    """All rows of one table, then its indexes, in one transaction. ``report(rows, bytes)`` is called for each block."""
+    # Emptied in this very transaction, rows may be put in as frozen: nobody needs to write to each page once more
+    target.execute(sql.SQL("truncate {}").format(sql.Identifier(table.name)))
+    stream(source, target, table, sql.Identifier(table.name), report, freeze=True)
+    for definition in indexes:
         target.execute(definition)
-    for table, _, name, definition in keys:
-        target.execute(f'alter table {table} add constraint "{name}" {definition}')
-    _sequences(source, target)
+
+
+def stream(
+    source: Connection,
+    target: Connection,
+    table: Table,
+    rows: sql.Composable,
+    report: Callable[[int, int], None],
+    *,
+    freeze: bool = False,
+) -> None:
+    """Copy rows to the table. ``rows``: what COPY reads, a table or a query with the table's columns."""
+    columns = names_of(table.columns)
+    of = rows if not isinstance(rows, sql.Identifier) else sql.SQL("{} ({})").format(rows, columns)
+    read = sql.SQL("copy {} to stdout (format binary)").format(of)
+    write = sql.SQL("copy {} ({}) from stdin (format binary, freeze {})").format(
+        sql.Identifier(table.name), columns, sql.Literal(freeze)
+    )
+    with source.cursor().copy(read) as reading, target.cursor().copy(write) as writing:
+        held, number = bytearray(), -1  # the last message is the end mark, not a row
+        for row in reading:
+            held += row
+            number += 1
+            if len(held) >= BLOCK_BYTES:  # a write for each row would cost more than the row
+                writing.write(held)
+                report(number, len(held))
+                held, number = bytearray(), 0
+        writing.write(held)
+        report(number, len(held))
+
+
+def restore_keys(target: Connection, keys: list[tuple[str, str, str]]) -> None:
+    """The keys between tables, for new rows. `check_keys` looks at the copied ones."""
+    for table, name, definition in keys:
+        target.execute(f'alter table {table} add constraint "{name}" {definition} not valid')
+
+
+def check_keys(target: Connection) -> None:
+    """Let the planner rely on keys again. Writers go on meanwhile; the rows are known to be as they were."""
+    for table, name in target.execute(UNCHECKED).fetchall():
+        target.execute(f'alter table {table} validate constraint "{name}"')
+
+
+def analyze(connection: Connection, of: Iterable[Table]) -> None:
+    """Statistics for the planner."""
+    for table in of:
+        connection.execute(sql.SQL("analyze {}").format(sql.Identifier(table.name)))
+
+
+def copy_sequences(source: Connection, target: Connection) -> None:
+    """Where each sequence stands."""
+    names = [name for (name,) in source.execute(SEQUENCES)]
+    if not names:
+        return
+    one = sql.SQL("select {}, last_value, is_called from {}")
+    query = sql.SQL(" union all ").join(one.format(sql.Literal(name), sql.Identifier(name)) for name in names)
+    for name, *value in source.execute(query).fetchall():
+        target.execute("select setval(%s::regclass, %s, %s)", [f'"{name}"', *value])
+
+
+def check(connection: Connection, table: Table, rows: sql.Composable | None = None, values: Iterable = ()) -> Check:
+    """Row count and checksum of a table, or of those of its rows that meet the condition ``rows``.
+
+    The checksum does not depend on the order of rows or columns.
+    """
+    query = sql.SQL("select count(*), coalesce(sum(hash_record_extended(row({}), 0)), 0) from {} where {}").format(
+        sql.SQL(", ").join(map(sql.SQL, table.hashed)), sql.Identifier(table.name), rows or sql.SQL("true")
+    )
+    number, checksum = connection.execute(query, list(values)).fetchone()
+    return Check(number, int(checksum))
 
 
 def checks(connection: Connection, of: list[Table]) -> dict[str, Check]:
-    """Row count and checksum of each table; the checksum does not depend on the order of rows or columns."""
-    found = {}
-    for table in of:
-        query = "select count(*), coalesce(sum(hashtextextended(row({})::text, 0)), 0) from {}"
-        columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-        row = connection.execute(sql.SQL(query).format(columns, sql.Identifier(table.name))).fetchone()
-        found[table.name] = Check(row[0], int(row[1]))
-    return found
+    """The check of each table."""
+    return {table.name: check(connection, table) for table in of}
 
 
-def compared(source: Connection, target: Connection, of: list[Table]) -> tuple[dict[str, Check], dict[str, Check]]:
-    """The checks of both sides, made at the same time."""
+def counts(connection: Connection, of: list[Table]) -> dict[str, int]:
+    """The number of rows of each table, by one statement."""
+    one = sql.SQL("select {}, count(*) from {}")
+    parts = (one.format(sql.Literal(table.name), sql.Identifier(table.name)) for table in of)
+    return dict(connection.execute(sql.SQL(" union all ").join(parts)).fetchall())
+
+
+def on_both(work: Callable, one: tuple, other: tuple) -> tuple:
+    """The results of the same work on both sides, done at the same time."""
     with ThreadPoolExecutor(2) as pool:
-        one, other = pool.submit(checks, source, of), pool.submit(checks, target, of)
-        return one.result(), other.result()
+        first, second = pool.submit(work, *one), pool.submit(work, *other)
+        return first.result(), second.result()
 
 
-def _stream(source: Connection, target: Connection, table: Table) -> int:
-    columns = sql.SQL(", ").join(map(sql.Identifier, table.columns))
-    read = sql.SQL("copy {} ({}) to stdout (format binary)").format(sql.Identifier(table.name), columns)
-    write = sql.SQL("copy {} ({}) from stdin (format binary)").format(sql.Identifier(table.name), columns)
-    size, held = 0, bytearray()
-    with source.cursor().copy(read) as reading, target.cursor().copy(write) as writing:
-        for row in reading:
-            held += row
-            if len(held) >= BLOCK_BYTES:  # a write for each row would cost more than the row
-                writing.write(held)
-                size, held = size + len(held), bytearray()
-        writing.write(held)
-    return size + len(held)
-
-
-def _sequences(source: Connection, target: Connection) -> None:
-    for (name,) in source.execute(SEQUENCES).fetchall():
-        value = source.execute(sql.SQL("select last_value, is_called from {}").format(sql.Identifier(name))).fetchone()
-        target.execute("select setval(%s::regclass, %s, %s)", [f'"{name}"', *value])
+def names_of(columns: Iterable[str]) -> sql.Composable:
+    """Columns as SQL lists them."""
+    return sql.SQL(", ").join(map(sql.Identifier, columns))

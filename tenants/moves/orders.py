@@ -1,19 +1,24 @@
 """What an operator asks for: plan a move, cancel it, go back, or let the old copy go. Platform work."""
 
 import logging
+import time
+from datetime import timedelta
 from functools import partial
 from uuid import UUID
 
 import psycopg
-from django.db import IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, connections, transaction
 from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
 from tenants import databases, schema_template, tasks
 from tenants.models import Database, Move, Tenant, role_name
-from tenants.moves import running
+from tenants.moves import ahead, copying, running
 
 logger = logging.getLogger(__name__)
+
+START = timedelta(seconds=30)  # after which an order must have been begun
+CANCEL_SECONDS = 15  # far more than a mover that lives needs
 
 SIZE = """
 select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint, count(*)
@@ -41,12 +46,15 @@ def foresee(tenant: Tenant, target: Database | None) -> dict:
     with connections[alias].cursor() as cursor:
         cursor.execute(SIZE, [tenant.schema_name])
         size, tables = cursor.fetchone()
+    way, notice = _way(tenant)
     return {
         "tenant": tenant.slug,
         "from": tenant.database.name,
         "to": target.name if target else "a new dedicated database",
         "tables": tables,
         "bytes": size,
+        "way": way,
+        "notice": notice,
         "stays": "Files, search index and counters stay where they are: they are the tenant's own already.",
     }
 
@@ -56,7 +64,7 @@ def plan(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | Non
 
     Raises  BadInput, Conflict  it cannot be, or another move of this tenant is under way
     """
-    _check(tenant, target)
+    _check(tenant, target, returns=undoes is not None)
     move = Move(
         tenant=tenant, source=tenant.database, target=target, to_dedicated=target is None, undoes=undoes, ordered_by=by
     )
@@ -85,11 +93,14 @@ def carry_out(move_id: UUID) -> None:
 
 
 def cancel(move: Move) -> Move:
-    """Stop a move that has not switched, also one whose process was killed. Raises Conflict."""
+    """Stop a move that has not switched, within seconds, also one whose process was killed. Raises Conflict."""
     if move.state not in Move.UNDER_WAY or running.is_fenced(move):
         raise Conflict("This move has switched or ended. To return the tenant, use manage.py move_back.")
     Move.objects.filter(pk=move.pk).update(cancelled=True)
-    return running.run(move)
+    try:
+        return running.run(move)
+    except Conflict:  # its process lives, and looks for our wish some times a second
+        return _ended(move)
 
 
 def go_back(move: Move, *, by: str) -> Move:
@@ -97,11 +108,21 @@ def go_back(move: Move, *, by: str) -> Move:
 
     Raises  Conflict  the old copy is gone, or the tenant lives elsewhere by now
     """
-    if move.state != Move.State.RETAINED or move.source is None:
-        raise Conflict("Only a move whose old copy is still kept can be taken back.")
-    if move.tenant.database_id != move.target_id:
-        raise Conflict(f"{move.tenant} has been moved on since. Take the newest move back.")
-    return running.run(plan(move.tenant, move.source, by=by, undoes=move))
+    return running.run(plan(move.tenant, _way_back(move), by=by, undoes=move))
+
+
+def order_back(move: Move, *, by: str) -> Move:
+    """The same, carried out by a worker."""
+    return order(move.tenant, _way_back(move), by=by, undoes=move)
+
+
+def resume_dead() -> list[Move]:
+    """Let a worker go on with every move that is under way though nobody works on it; return them."""
+    late = Move.objects.filter(state__in=Move.UNDER_WAY, created_at__lt=timezone.now() - START)
+    dead = [move for move in late if not running.is_at_work(move)]
+    for move in dead:
+        tasks.run_move.delay(move_id=str(move.pk))
+    return dead
 
 
 def finish(move: Move) -> Move:
@@ -114,23 +135,63 @@ def finish(move: Move) -> Move:
 
 
 def finish_due() -> list[Move]:
-    """Finish all moves whose watch window is over."""
+    """Finish all moves whose watch window is over; one that cannot be finished keeps its copy and stops no other."""
     due = Move.objects.select_related("tenant__database", "source", "target").filter(state=Move.State.RETAINED)
-    return [finish(move) for move in due.filter(retained_until__lte=timezone.now())]
+    return [move for move in due.filter(retained_until__lte=timezone.now()) if _finished(move)]
 
 
-def _check(tenant: Tenant, target: Database | None) -> None:
+def _finished(move: Move) -> bool:
+    try:
+        finish(move)
+    except (PlatformError, DatabaseError, psycopg.Error) as error:
+        logger.error("old copy not dropped", extra={"move": str(move.pk), "error": str(error)})  # noqa: TRY400
+        return False
+    return True
+
+
+def _ended(move: Move) -> Move:
+    """The move, once the process that works on it has seen that it is cancelled."""
+    deadline = time.monotonic() + CANCEL_SECONDS
+    while time.monotonic() < deadline:
+        move.refresh_from_db()
+        if move.state not in Move.UNDER_WAY:
+            return move
+        time.sleep(0.1)
+    raise Conflict("This move is about to switch and cannot be cancelled any more, or its process hangs. Look again.")
+
+
+def _way_back(move: Move) -> Database:
+    if move.state != Move.State.RETAINED or move.source is None:
+        raise Conflict("Only a move whose old copy is still kept can be taken back.")
+    if move.tenant.database_id != move.target_id:
+        raise Conflict(f"{move.tenant} has been moved on since. Take the newest move back.")
+    return move.source
+
+
+def _way(tenant: Tenant) -> tuple[str, str]:
+    with psycopg.connect(databases.provision_address(tenant.database)) as connection:
+        copying.enter(connection, tenant.schema_name, tenant.role)
+        return ahead.way(connection)
+
+
+def _check(tenant: Tenant, target: Database | None, *, returns: bool = False) -> None:
     if tenant.state == Tenant.State.PROVISIONING:
         raise Conflict(f"{tenant} is still being set up.")
+    if tenant.state in Tenant.GONE:
+        raise Conflict(f"{tenant} cannot be moved: {tenant.get_state_display().lower()}.")
     if tenant.schema_level != schema_template.fingerprint():
         raise Conflict(f"{tenant} has the schema of another release. Run manage.py deploy first.")
     if target is None:
         return
     if databases.is_same(tenant.database, target):
         raise BadInput(f"{tenant} lives in that database already.")
+    if tenant.regulated and target.kind == Database.Kind.SHARED:
+        raise Conflict(
+            f"{tenant} is regulated: its data may not stand in a database with others'. Take the flag off first."
+        )
     if target.state not in (Database.State.OPEN, Database.State.FULL, Database.State.DRAINING):
         raise Conflict(f"“{target.name}” takes no tenants: {target.get_state_display().lower()}.")
-    if target.tenants.count() >= target.room:
+    if target.tenants.count() >= target.room and not returns:  # whoever returns finds his place kept
         raise Conflict(f"“{target.name}” is full.")
 
 

@@ -6,7 +6,7 @@ truth and the copy can be thrown away; after it only going on is possible. Sourc
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -14,23 +14,23 @@ import psycopg
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
-from psycopg import Connection, errors
+from psycopg import Connection
 
 from platform_site.errors import Conflict, PlatformError
-from tenants import databases, directory, fleet, placements, schema_template, schemas
+from tenants import databases, directory, placements, schema_template, schemas
 from tenants.context import learn_move
-from tenants.errors import CopyDiffers, NoLock
+from tenants.errors import MoveCancelled
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
-from tenants.moves import copying
+from tenants.moves import ahead, bulk, changes, copying, steps
 
 logger = logging.getLogger(__name__)
 
-LOCK_ATTEMPTS = 5
-LOCK_MS = 2_000
 WATCH = timedelta(hours=24)
-# In this order; a test kills a move at each of them
-STEPS = ("opening", "emptying", "preparing", "locking", "copying", "comparing", "committing", "fencing", "switching",
-         "settling", "ending")  # fmt: skip
+LOCK = "select pg_try_advisory_lock(hashtext(%s), %s)"
+HELD = """
+select 1 from pg_locks join pg_database d on d.oid = database and d.datname = current_database()
+where locktype = 'advisory' and classid = hashtext(%s)::oid and objid = %s::int::oid and granted
+"""
 
 
 def run(move: Move) -> Move:
@@ -38,7 +38,7 @@ def run(move: Move) -> Move:
 
     Raises  Conflict      another process is at work on this tenant
             NoLock        the tenant's writers did not pause; all is as before, and it may be ordered again
-            CopyDiffers   all is as before
+            CopyDiffers, MoveCancelled   all is as before
     """
     with _alone(move):
         move = Move.objects.select_related("tenant__database", "source", "target", "undoes").get(pk=move.pk)
@@ -62,16 +62,13 @@ def is_fenced(move: Move) -> bool:
         return schemas.is_there(source.cursor(), move.old_schema)
 
 
-def reach(move: Move, state: str, step: str, **progress) -> None:
-    """Write down where the move stands, before the step is done."""
-    move.state, move.progress = state, {**move.progress, "step": step, "reached": state, **progress}
-    move.save(update_fields=["state", "progress", "target"])
-
-
 def _try(move: Move) -> None:
     try:
         _prepare(move)
         _copy(move)
+    except MoveCancelled:
+        _give_up(move, Move.State.ROLLED_BACK, "")
+        raise
     except (PlatformError, psycopg.Error) as error:
         if not is_fenced(move):  # else the answer to the last commit was lost, not the commit
             _give_up(move, Move.State.FAILED, str(error))
@@ -79,85 +76,87 @@ def _try(move: Move) -> None:
 
 
 def _prepare(move: Move) -> None:
-    """An empty schema of this release at the target; what an earlier attempt left there goes."""
-    reach(move, Move.State.PREPARING, "opening")
+    """An empty schema of this release at the target; what an earlier attempt left goes."""
+    steps.reach(move, Move.State.PREPARING, "opening")
     if move.target is None:
         move.target = placements.open_dedicated(reserved_for=move.purpose, by=move.ordered_by)
-    reach(move, Move.State.PREPARING, "emptying")
+    steps.reach(move, Move.State.PREPARING, "emptying")
+    changes.end(databases.provision_address(move.source), move.log_schema)
     schemas.drop(move.target, move.tenant.schema_name, _role(move))
     if move.tenant.schema_level != schema_template.fingerprint():
         raise Conflict(f"{move.tenant} has the schema of another release. Run manage.py deploy first.")
-    reach(move, Move.State.PREPARING, "preparing")
+    steps.reach(move, Move.State.PREPARING, "preparing")
     schemas.make(move.target, move.tenant.schema_name, _role(move))
 
 
 def _copy(move: Move) -> None:
-    """Lock, copy, compare, commit the copy, put up the fence."""
+    """Copy, ahead of the lock or under it; compare, commit the copy, put up the fence."""
+    ours = bulk.End(databases.provision_address(move.source), move.tenant.schema_name, move.tenant.role)
+    theirs = bulk.End(databases.provision_address(move.target), move.tenant.schema_name, _role(move))
     with (
-        psycopg.connect(databases.provision_address(move.source)) as source,
-        psycopg.connect(databases.provision_address(move.target)) as target,
+        psycopg.connect(ours.address) as source,
+        psycopg.connect(theirs.address) as target,
+        bulk.lines(ours, theirs) as lines,
     ):
-        copying.enter(target, move.tenant.schema_name, _role(move))
-        reach(move, Move.State.FROZEN, "locking")
-        tables = _locked(move, source)
-        began = time.monotonic()
-        _copy_rows(move, source, target, tables)
-        copied = time.monotonic()
-        _compare(move, source, target, tables)
-        compared = time.monotonic()
-        reach(move, Move.State.VERIFYING, "committing")
-        target.commit()
-        reach(move, Move.State.VERIFYING, "fencing")
-        _fence(move, source)
-        source.commit()
-    seconds = {"copy": copied - began, "compare": compared - copied, "frozen": time.monotonic() - began}
-    move.progress["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
-
-
-def _locked(move: Move, source: Connection) -> list[copying.Table]:
-    """The tenant's tables, once its writers wait. Bounded: writers that queue behind us must not wait long."""
-    for attempt in range(1, LOCK_ATTEMPTS + 1):
-        copying.enter(source, move.tenant.schema_name, move.tenant.role)
-        try:
-            source.execute("select set_config('lock_timeout', %s, true)", [f"{LOCK_MS}ms"])
-            source.execute(f"select pg_advisory_xact_lock({fleet.SCHEMA_LOCK})", [move.tenant_id])
-            tables = copying.tables(source)
-            copying.lock(source, tables)
-        except (errors.LockNotAvailable, errors.DeadlockDetected):
-            source.rollback()
-            logger.info("move waits for writers", extra={"move": str(move.pk), "attempt": attempt})
-            time.sleep(0.2 * attempt)
+        at = steps.Between(move, ours, theirs, source, target, lines)
+        if _choose_way(at) == ahead.AHEAD:
+            _move_ahead(at)
         else:
-            return tables
-    raise NoLock(f"{move.tenant} was written to without a pause. Nothing was changed; try again later.", retry_after=60)
+            _move_locked(at)
 
 
-def _copy_rows(move: Move, source: Connection, target: Connection, tables: list[copying.Table]) -> None:
-    done = {"tables": 0, "of": len(tables), "bytes": 0}
-    reach(move, Move.State.FROZEN, "copying", **done)
-    shown = time.monotonic()
-
-    def report(table: copying.Table, size: int) -> None:
-        nonlocal shown
-        done["tables"] += 1
-        done["bytes"] += size
-        if time.monotonic() - shown > 0.5:  # not for each of many small tables: writers wait
-            shown = time.monotonic()
-            reach(move, Move.State.FROZEN, "copying", table=table.name, **done)
-
-    copying.copy(source, target, tables, report)
-    move.progress |= done
+def _choose_way(at: steps.Between) -> str:
+    at.ours.enter(at.source)
+    way, notice = ahead.way(at.source)
+    at.source.rollback()
+    if notice:
+        logger.warning("writes wait for the whole copy", extra={"move": str(at.move.pk), "reason": notice})
+    at.move.progress = {"way": way, "notice": notice}
+    return way
 
 
-def _compare(move: Move, source: Connection, target: Connection, tables: list[copying.Table]) -> None:
-    reach(move, Move.State.VERIFYING, "comparing")
-    ours, theirs = copying.compared(source, target, tables)
-    move.progress |= {
-        "rows": sum(check.rows for check in ours.values()),
-        "checks": {name: [check.rows, str(check.checksum)] for name, check in ours.items()},
-    }
-    if differing := [name for name in ours if ours[name] != theirs[name]]:
-        raise CopyDiffers(f"The copy of {', '.join(differing)} differs. It was thrown away.")
+def _move_ahead(at: steps.Between) -> None:
+    tables = ahead.copy(at)
+    now = _freeze(at, between=lambda: ahead.follow(at, tables))
+    began = time.monotonic()
+    steps.reach(at.move, Move.State.FROZEN, "copying")
+    ahead.drain(at, tables, now)
+    copying.copy_sequences(at.source, at.target)
+    copied = time.monotonic()
+    steps.reach(at.move, Move.State.VERIFYING, "comparing")
+    ahead.compare(at, tables)
+    _let_go(at, began, copied)
+
+
+def _move_locked(at: steps.Between) -> None:
+    tables = _freeze(at)
+    began = time.monotonic()
+    steps.reach(at.move, Move.State.FROZEN, "copying")
+    snapshot = at.source.execute("select pg_export_snapshot()").fetchone()[0]
+    checks = steps.copy_all(at, tables, Move.State.FROZEN, "copying", snapshot)
+    copying.copy_sequences(at.source, at.target)
+    copied = time.monotonic()
+    steps.reach(at.move, Move.State.VERIFYING, "comparing", checks=bulk.as_progress(checks))
+    _let_go(at, began, copied)
+
+
+def _freeze(at: steps.Between, between: Callable[[], None] = lambda: None) -> list[copying.Table]:
+    """From here on writers wait, until the fence turns them to the new place or the move gives up."""
+    between()
+    steps.reach(at.move, Move.State.FROZEN, "locking")
+    return steps.locked(at, "share", between)
+
+
+def _let_go(at: steps.Between, began: float, copied: float) -> None:
+    compared = time.monotonic()
+    steps.refuse_if_cancelled(at.move)
+    steps.reach(at.move, Move.State.VERIFYING, "committing")
+    at.target.commit()
+    steps.reach(at.move, Move.State.VERIFYING, "fencing")
+    _fence(at.move, at.source)
+    at.source.commit()
+    seconds = {"copy": copied - began, "compare": compared - copied, "frozen": time.monotonic() - began}
+    at.move.progress["seconds"] = {name: round(value, 3) for name, value in seconds.items()}
 
 
 def _fence(move: Move, source: Connection) -> None:
@@ -171,32 +170,33 @@ def _fence(move: Move, source: Connection) -> None:
 
 def _switch(move: Move) -> None:
     """The directory says the new place; processes that still have the old one fail there and look again."""
-    reach(move, Move.State.VERIFYING, "switching")
+    steps.reach(move, Move.State.VERIFYING, "switching")
     before = move.tenant.ref()
     with transaction.atomic(using="platform"):
         Tenant.objects.filter(pk=move.tenant_id).update(database=move.target)
-        reach(move, Move.State.SWITCHED, "switching")
+        steps.reach(move, Move.State.SWITCHED, "switching")
     directory.forget()
     move.tenant.database = move.target
     learn_move(before, move.tenant.ref())
-    reach(move, Move.State.SWITCHED, "settling")
+    steps.reach(move, Move.State.SWITCHED, "settling")
 
 
 def _settle(move: Move) -> None:
-    """Statistics for the planner, the end of the move that this one undoes, and an entry in the audit trail."""
+    """What can wait until writers go on; the end of the move that this one undoes; an entry in the audit trail."""
+    changes.end(databases.provision_address(move.source), move.log_schema)
     with psycopg.connect(databases.provision_address(move.target)) as target:
         copying.enter(target, move.tenant.schema_name, _role(move))
-        for table in copying.tables(target):
-            target.execute(f'analyze "{table.name}"')
+        copying.check_keys(target)
+        copying.analyze(target, copying.tables(target))
     if move.undoes:
         drop_old(move.undoes, Move.State.ROLLED_BACK)
-    reach(move, Move.State.SWITCHED, "ending")
+    steps.reach(move, Move.State.SWITCHED, "ending")
     details = {"move": str(move.pk), "from": move.source.name, "to": move.target.name}
     with transaction.atomic(using="platform"):
         AuditEvent.objects.create(tenant=move.tenant, actor=move.ordered_by, action="tenant.moved", details=details)
         move.retained_until = timezone.now() + WATCH
         move.save(update_fields=["retained_until"])
-        reach(move, Move.State.RETAINED, "")
+        steps.reach(move, Move.State.RETAINED, "")
 
 
 def tables_of(database: Database, schema: str, role: str) -> dict[str, frozenset[str]]:
@@ -221,6 +221,7 @@ def drop_old(move: Move, state: str) -> None:
 
 def _give_up(move: Move, state: str, error: str) -> Move:
     """Throw the copy away. The tenant has not noticed anything but a pause."""
+    changes.end(databases.provision_address(move.source), move.log_schema)
     opened = Database.objects.filter(reserved_for=move.purpose, tenants=None).first()
     target = move.target or opened
     if target and target.state != Database.State.DROPPING:
@@ -249,12 +250,20 @@ def _role(move: Move) -> str:
     return role_name(move.target.pk, move.tenant_id)
 
 
+def is_at_work(move: Move) -> bool:
+    """Whether a process that lives works on this tenant's move."""
+    with placements.on_server() as server:
+        return server.execute(HELD, _lock_of(move)).fetchone() is not None
+
+
 @contextmanager
 def _alone(move: Move) -> Iterator[None]:
     """One process at a time moves a tenant; ends with the connection, also when the process is killed."""
     with placements.on_server() as server:
-        if not server.execute(
-            "select pg_try_advisory_lock(hashtext(%s), %s)", [f"{settings.INSTALL} move", move.tenant_id]
-        ).fetchone()[0]:
+        if not server.execute(LOCK, _lock_of(move)).fetchone()[0]:
             raise Conflict("Another process is moving this tenant right now.")
         yield
+
+
+def _lock_of(move: Move) -> list:
+    return [f"{settings.INSTALL} move", move.tenant_id]

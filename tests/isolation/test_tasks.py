@@ -27,6 +27,7 @@ PLATFORM_TASKS = {
     "platform_site.tasks.check_domains",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
+    "tenants.tasks.look_after_moves",
     "tenants.tasks.run_move",
 }
 OURS = ("agents", "branding", "knowledge", "metering", "platform_site", "tenants")
