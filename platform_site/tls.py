@@ -4,30 +4,21 @@ import logging
 
 from django.conf import settings
 from django.db import connections
-from django.db.utils import OperationalError
 from django.http import HttpRequest, HttpResponse
-from django.views.decorators.http import require_safe
-from psycopg_pool import PoolTimeout
 
 from platform_site import callers, pages
 from tenants import certificates
-from tenants.certificates import AskedTooOften
 
 logger = logging.getLogger(__name__)
 
 
-@require_safe
 def may_issue(request: HttpRequest) -> HttpResponse:
-    """200 for a host of ours, 404 otherwise; to anybody but the front, the 404 of a page that does not exist."""
+    """200 for a host of ours, 404 for others; whoever may not ask gets the 404 of a page that does not exist."""
     if not callers.is_direct(request, settings.TLS_ASK_FROM):
         logger.warning("somebody else than the front asks for certificates, see TLS_ASK_FROM")
         return pages.not_found(request)
     try:
         status = 200 if certificates.may_be_issued(request.GET.get("domain", "")) else 404
-    except AskedTooOften as error:
-        status = error.status
-    except (OperationalError, PoolTimeout):
-        status = 503
     finally:
         connections["default"].close()  # an unknown host's page is made outside of what gives it back
     return HttpResponse(status=status, content_type="text/plain")

@@ -108,6 +108,7 @@ def test_r4_without_a_database_the_probes_still_tell_the_truth(acme):
                 for path in ("/healthz", "/readyz")
             )
             assert (live.status_code, ready.status_code, ready.text) == (200, 503, "not ready"), host
+        assert httpx.get(f"http://127.0.0.1:{port}/tls/may-issue?domain=x.example.com", timeout=20).status_code == 503
 
 
 def test_r3_without_valkey_sign_in_waits_and_says_so(acme):
