@@ -28,7 +28,7 @@ def world(_database) -> Iterator[World]:
     with _overheard(made):
         yield made
     assert made.overheard() == []  # a22: of all requests, as far as they ran in this process
-    _drop(lonely)
+    drop_dedicated(lonely)
 
 
 def _tenant(name: str, **place) -> TenantRef:
@@ -65,7 +65,7 @@ class _Keeping(logging.Handler):
         self.world.logged.append((record.tenant_id, self.format(record)))
 
 
-def _drop(tenant: TenantRef) -> None:
+def drop_dedicated(tenant: TenantRef) -> None:
     """Its database goes; its row stays, as of a tenant that nobody finished making."""
     for connection in connections.all(initialized_only=True):
         connection.close()
