@@ -23,6 +23,8 @@ logger = logging.getLogger(__name__)
 FAULTS_ALLOWED = 3
 CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 1009
 FRAME_BYTES = 65_536
+# The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
+TURN_FIRST_SECONDS = 0.001
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -167,6 +169,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             error.details["id"] = frame.id  # so that the page knows which text to give back
             raise
         self.seq = max(self.seq, opened.seq)
+        await asyncio.sleep(TURN_FIRST_SECONDS)
         accepted = wire.Accepted(
             seq=opened.seq, id=opened.client_id, message=opened.message, created_at=opened.created_at,
             turn=opened.turn if opened.state == "agent" else None,

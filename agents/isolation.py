@@ -44,7 +44,7 @@ def _open(own: TenantRef, synthetic: TenantRef) -> list[str]:
             if row.text != TEXT:
                 raise Untried("the other tenant did not read its own message")
         with acting_for(own):
-            field.unseal(sealed, row)
+            field.unseal(sealed, row.pk)
     except Unreadable:
         return []
     finally:

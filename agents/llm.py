@@ -101,7 +101,8 @@ def _load():
     for name in ("litellm._service_logger", "litellm.proxy._types"):
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
-    return _Loaded(litellm, _silent(Logging), openai_client.Clients(BaseOpenAILLM.get_async_http_client))
+    clients = openai_client.Clients(BaseOpenAILLM.get_async_http_client, own=settings.OPENAI_API_KEY)
+    return _Loaded(litellm, _silent(Logging), clients)
 
 
 def _silent(Logging):  # noqa: N803

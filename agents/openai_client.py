@@ -84,15 +84,26 @@ class Clients:
     """Clients that share their connections: one pool for each event loop, whatever the key.
 
     make  makes an HTTP client
+    own   the operator's own key: its client is kept. A tenant's is not, for a client holds the key
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient]):
-        self._make = make
+    def __init__(self, make: Callable[[], httpx.AsyncClient], own: str):
+        self._make, self._own = make, own
         self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+        self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, Client]] = WeakKeyDictionary()
 
     def get(self, api_key: str, api_base: str | None, timeout: httpx.Timeout) -> Client:
-        """A client for one request. Keep none: it holds a key."""
+        """A client for one request of the running loop; ``timeout`` is the same for all."""
         loop = asyncio.get_running_loop()
+        if api_key != self._own:
+            return self._new(loop, api_key, api_base, timeout)
+        kept = self._kept.setdefault(loop, {})
+        if api_base not in kept:
+            kept.clear()
+            kept[api_base] = self._new(loop, api_key, api_base, timeout)
+        return kept[api_base]
+
+    def _new(self, loop: asyncio.AbstractEventLoop, api_key: str, api_base: str | None, timeout) -> Client:
         if loop not in self._pools:
             self._pools[loop] = self._make()
             self._pools[loop].cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # keys share no state
@@ -100,5 +111,6 @@ class Clients:
 
     async def close(self) -> None:
         """Close the running loop's connections."""
+        self._kept.pop(asyncio.get_running_loop(), None)
         if pool := self._pools.pop(asyncio.get_running_loop(), None):
             await pool.aclose()

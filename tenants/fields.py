@@ -19,7 +19,7 @@ class _Unsealing(DeferredAttribute):
         else:
             value = super().__get__(instance, cls)  # deferred: loads it
         if isinstance(value, Sealed):
-            value = self.field.unseal(value, instance)
+            value = self.field.unseal(value, instance.pk)
             instance.__dict__[self.field.attname] = value
         return value
 
@@ -40,9 +40,9 @@ class EncryptedTextField(models.Field):
     def db_type(self, connection):
         return "bytea"
 
-    def unseal(self, value: Sealed, instance):
-        """The plain value of this field on ``instance``. Raises crypto.Unreadable."""
-        return self.decode(crypto.unseal(bytes(value), bound_to=self._place(instance)))
+    def unseal(self, value: bytes, key):
+        """The plain value of this field in the row with this primary key. Raises crypto.Unreadable."""
+        return self.decode(crypto.unseal(bytes(value), bound_to=self._place(key)))
 
     def decode(self, plain: bytes):
         """Plain bytes to the Python value."""
@@ -59,15 +59,15 @@ class EncryptedTextField(models.Field):
         value = getattr(model_instance, self.attname)
         if value is None:
             return None
-        return Sealed(crypto.seal(self.encode(value), bound_to=self._place(model_instance)))
+        return Sealed(crypto.seal(self.encode(value), bound_to=self._place(model_instance.pk)))
 
     def get_prep_value(self, value):
         if value is None or isinstance(value, Sealed):
             return value if value is None else bytes(value)
         raise TypeError(f"{self.name} is encrypted for its row: save the row, do not filter or update() by it")
 
-    def _place(self, instance) -> str:
-        return f"{self.model._meta.db_table}.{self.column}|{instance.pk}"
+    def _place(self, key) -> str:
+        return f"{self.model._meta.db_table}.{self.column}|{key}"
 
 
 class EncryptedJSONField(EncryptedTextField):

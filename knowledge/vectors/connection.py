@@ -1,4 +1,7 @@
-"""The one client of a process, what was learned through it, and what to do when the store does not answer."""
+"""The one client of a process, what was learned through it, and what to do when the store does not answer.
+
+Searches, for which a chat waits, go past the client: making a request with it takes as long as the search itself.
+"""
 
 import os
 import time
@@ -8,8 +11,11 @@ from functools import lru_cache
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
 
 import httpx
+import orjson
+import urllib3
 from django.conf import settings
 from qdrant_client import QdrantClient
 from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
@@ -21,15 +27,34 @@ RETRY_AFTER_SECONDS = 5
 WRITE_PAUSES = (0.2, 1.0, 2.0)  # seconds before trying again; a restarted store is back within
 READ_PAUSES = (0.05,)
 
+KEPT_CONNECTIONS = 50
+TIMEOUT_SECONDS = 10
+# What a restarted store shows to a connection that was kept: the request was not carried out, or may be repeated
+BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, urllib3.exceptions.ProtocolError,
+          urllib3.exceptions.NewConnectionError)  # fmt: skip
+
 Answer = TypeVar("Answer")
 
 
 class Connection:
-    """A client, and what is known of the collections for a moment (see `collection.facts_of`)."""
+    """A client, a bare way to the same store, and what is known of its collections (see `collection.facts_of`)."""
 
-    def __init__(self, client: QdrantClient):
-        self.client = client
+    def __init__(self, client: QdrantClient, pool: urllib3.HTTPConnectionPool, headers: dict[str, str], path: str):
+        self.client, self.pool = client, pool
         self.facts: dict[str, tuple] = {}
+        self._headers, self._path = headers, path
+
+    def post(self, path: str, body: dict) -> dict:
+        """The JSON that the store answers with. Raises ResponseHandlingException, UnexpectedResponse."""
+        try:
+            answer = self.pool.urlopen(
+                "POST", self._path + path, body=orjson.dumps(body), headers=self._headers, retries=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise ResponseHandlingException(error) from error
+        if answer.status != 200:
+            raise UnexpectedResponse(answer.status, answer.reason or "", answer.data, httpx.Headers(answer.headers))
+        return orjson.loads(answer.data)
 
 
 def connection() -> Connection:
@@ -47,14 +72,27 @@ def _connect(url: str, api_key: str) -> Connection:
         url=url,
         port=urlsplit(url).port or (443 if url.startswith("https:") else 6333),
         api_key=api_key or None,
-        timeout=10,
+        timeout=TIMEOUT_SECONDS,
         check_compatibility=False,  # it would block here for a request
         # Without limits the client keeps no connection to the loopback address. A server keeps an idle
         # one for 5 seconds, so it must be us who close it first.
-        limits=httpx.Limits(max_connections=50, max_keepalive_connections=50, keepalive_expiry=4),
+        limits=httpx.Limits(
+            max_connections=KEPT_CONNECTIONS, max_keepalive_connections=KEPT_CONNECTIONS, keepalive_expiry=4
+        ),
         trust_env=not here,  # a proxy does not know our loopback
     )
-    return Connection(client)
+    headers = {"Content-Type": "application/json"} | ({"api-key": api_key} if api_key else {})
+    return Connection(client, _pool(url, here), headers, urlsplit(url).path.rstrip("/"))
+
+
+def _pool(url: str, here: bool) -> urllib3.HTTPConnectionPool:
+    """Connections to the same place by the same ways; one that the server has closed meanwhile is made anew."""
+    parts = urlsplit(url)
+    proxy = None if here or proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
+    options = {"maxsize": KEPT_CONNECTIONS, "timeout": TIMEOUT_SECONDS}
+    manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
+    port = parts.port or (443 if parts.scheme == "https" else 6333)
+    return manager.connection_from_host(parts.hostname, port, parts.scheme)
 
 
 os.register_at_fork(after_in_child=_connect.cache_clear)
@@ -94,6 +132,11 @@ def unless_missing(ask, call: Callable):
         return None
 
 
+def post(path: str, body: dict) -> dict | None:
+    """What the store answers to one search, as JSON; None where the collection does not exist. Like `read` besides."""
+    return unless_missing(read, lambda _: connection().post(path, body))
+
+
 def _ask(call: Callable, pauses: tuple[float, ...]):
     """Call with the client; where the connection fails, again after each pause. Every call may be repeated.
 
@@ -103,7 +146,7 @@ def _ask(call: Callable, pauses: tuple[float, ...]):
         try:
             return call(connection().client)
         except ResponseHandlingException as error:
-            if pause is None or not isinstance(error.source, httpx.NetworkError | httpx.RemoteProtocolError):
+            if pause is None or not isinstance(error.source, BROKEN):
                 raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS) from error
         except ResourceExhaustedResponse as error:
             raise VectorStoreDown(retry_after=error.retry_after_s) from error

@@ -4,12 +4,11 @@ from dataclasses import dataclass
 from math import log
 from uuid import UUID
 
-import orjson
 from qdrant_client import models
 
 from knowledge.sparse import Sparse
 from knowledge.vectors.collection import Facts, dense_name, facts_of
-from knowledge.vectors.connection import read, unless_missing
+from knowledge.vectors.connection import post, read, unless_missing
 from knowledge.vectors.points import matching
 from tenants import keys
 
@@ -86,19 +85,8 @@ def _searches(vectors: dict, kbs: models.Filter, limit: int) -> list[dict]:
 
 
 def _send(alias: str, searches: list[dict]) -> list[dict]:
-    """One round trip, through the client but past its models, which take as long as the search itself."""
-    content = orjson.dumps({"searches": searches})
-    answer = unless_missing(
-        read,
-        lambda client: client.http.client.request(
-            type_=dict,
-            method="POST",
-            url="/collections/{collection_name}/points/query/batch",
-            path_params={"collection_name": alias},
-            headers={"Content-Type": "application/json"},
-            content=content,
-        ),
-    )
+    """One round trip."""
+    answer = post(f"/collections/{alias}/points/query/batch", {"searches": searches})
     return answer["result"] if answer else []
 
 

@@ -391,7 +391,7 @@ def refuse(*args, **kwargs):
 
 socket.getaddrinfo = socket.create_connection = socket.socket.connect = socket.socket.connect_ex = refuse
 from django.conf import settings
-settings.configure()
+settings.configure(OPENAI_API_KEY="")
 import agents.llm, agents.tools, agents.offline
 assert "litellm" not in sys.modules, "litellm was imported before it was needed"
 from concurrent.futures import ThreadPoolExecutor
