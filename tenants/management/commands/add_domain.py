@@ -24,7 +24,7 @@ class Command(PlatformCommand):
         if options["json"]:
             self.stdout.write(json.dumps(domains.as_dict(claim)))
             return
-        self.stdout.write(f"{claim.name} of {slug}: {claim.get_state_display().lower()}.")
+        self.stdout.write(f"{claim.name} of {slug}: {claim.get_state_display()}.")
         for step in domains.steps(claim):
             self.stdout.write(step)
         self.stdout.write(

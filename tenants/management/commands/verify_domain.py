@@ -28,7 +28,7 @@ class Command(PlatformCommand):
             sys.exit(1)
 
     def _tell(self, claim: DomainClaim) -> None:
-        self.stdout.write(f"{claim.name} of {claim.tenant.slug}: {claim.get_state_display().lower()}.")
+        self.stdout.write(f"{claim.name} of {claim.tenant.slug}: {claim.get_state_display()}.")
         if claim.problem:
             self.stdout.write(claim.problem)
         for step in domains.steps(claim):
