@@ -35,13 +35,13 @@ BIND_DATA = (
 )
 
 
-# undefined table, invalid schema, a role that is not there, no right to take it
-ABSENT = frozenset({"42P01", "3F000", "22023", "42501"})
+# undefined table, invalid schema, a role that is not there, no right to take it; and a lock that others held too long
+SIGNS_OF_A_MOVE = frozenset({"42P01", "3F000", "22023", "42501", "55P03"})
 
 
-def _is_absence(error: DatabaseError) -> bool:
-    """Whether this is how it looks when a tenant has moved away."""
-    return getattr(error.__cause__, "sqlstate", None) in ABSENT
+def _may_be_a_move(error: DatabaseError) -> bool:
+    """Whether this is how it looks when a tenant has moved away, or its writes wait until it has."""
+    return getattr(error.__cause__, "sqlstate", None) in SIGNS_OF_A_MOVE
 
 
 class Binding(NamedTuple):
@@ -204,18 +204,31 @@ class DatabaseWrapper(base.DatabaseWrapper):
 
     @contextmanager
     def noticing_moves(self):
-        """A tenant's tables, schema or role are not there: it may live elsewhere by now. Raises TenantMoved."""
+        """A tenant's tables, schema or role are not there, or locked: it may be on the move. Raises TenantMoved."""
         try:
             yield
         except DatabaseError as error:
             ref = current_or_none()
-            if ref is None or ref.alias != self.alias or self._pinned or not _is_absence(error):
+            if ref is None or ref.alias != self.alias or self._pinned or not _may_be_a_move(error):
                 raise
             from tenants import directory  # needs models, which need this module
 
-            if directory.has_moved(ref):
+            if self._lost_its_role() or directory.has_moved(ref):
                 raise TenantMoved("This service is being moved. Try again in a moment.", retry_after=1) from error
             raise
+
+    def _lost_its_role(self) -> bool:
+        """Whether the tenant moved away and came back meanwhile: its role here has the same name, and is another."""
+        self._bound = None
+        if self.connection is None:
+            return False
+        try:
+            self.connection.execute("select current_user")
+        except psycopg.errors.UndefinedObject:
+            return True
+        except psycopg.Error:  # a transaction that has failed cannot be asked; its rollback forgets the role, too
+            return False
+        return False
 
     def make_cursor(self, cursor):
         return ObedientCursor(cursor, self)
