@@ -195,10 +195,8 @@ def written_after_the_fence(move: Move) -> int:
             copying.enter(old, move.old_schema, role_name(move.source.pk, move.tenant_id))
             kept = {table: {pk for (pk,) in old.execute(f"select id from {table}")} for table in TABLES}  # noqa: S608
         home = lifecycle.named(move.tenant.slug).ref()
-        for table, model in TABLES.items():
-            left += len(
-                kept[table] - act_for(home, lambda model=model: set(model.objects.values_list("pk", flat=True)))
-            )
+        found = act_for(home, lambda: {t: set(m.objects.values_list("pk", flat=True)) for t, m in TABLES.items()})
+        left = sum(len(kept[table] - found[table]) for table in TABLES)
         orders.finish(move)
     return left
 
