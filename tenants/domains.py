@@ -5,6 +5,7 @@ days, a verified one each day. Only the DNS' own word that the record is gone co
 then it leads to its tenant for settings.DOMAIN_GRACE_DAYS more. Platform work. Source: notes/security.md, F8.
 """
 
+import logging
 import secrets
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +14,7 @@ from datetime import timedelta
 from enum import Enum
 
 from django.conf import settings
-from django.db import IntegrityError, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 from django.utils.module_loading import import_string
@@ -24,6 +25,7 @@ from tenants.context import acting_for_platform
 from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
 from tenants.nameservers import NoDnsAnswer, NoRecord
 
+logger = logging.getLogger(__name__)
 State = DomainClaim.State
 WAIT_DAYS = 14
 CHECK_AFTER = {
@@ -145,7 +147,10 @@ def check_due() -> int:
         due = list(live.exclude(tenant__state__in=Tenant.GONE).order_by("check_at")[:MOST_OF_A_RUN])
         with ThreadPoolExecutor(CHECKED_AT_ONCE) as pool:
             for one, finding in zip(due, pool.map(look, due), strict=True):
-                conclude(one, finding)
+                try:
+                    conclude(one, finding)
+                except DatabaseError:  # the others are not to wait for it; it stays due
+                    logger.exception("domain not checked", extra={"domain": one.name})
     return len(due)
 
 

@@ -139,7 +139,7 @@ def test_f8_in_every_history_a_name_has_one_owner_who_proved_it(acme, globex):
     with acting_for_platform("a test"):
         Histories.tenants = list(Tenant.objects.select_related("database").filter(pk__in=[acme.id, globex.id]))
     often = limits(
-        max_examples=60 if FULL else 6, stateful_step_count=30 if FULL else 20, deadline=None, database=None,
+        max_examples=60 if FULL else 5, stateful_step_count=30 if FULL else 16, deadline=None, database=None,
         suppress_health_check=list(HealthCheck),
     )  # fmt: skip
     with dns_server() as dns, override_settings(DNS_SERVERS=[("127.0.0.1", dns.port)]):
