@@ -7,23 +7,18 @@ then it leads to its tenant for settings.DOMAIN_GRACE_DAYS more. Platform work. 
 
 import logging
 import secrets
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from datetime import timedelta
-from enum import Enum
 
-from django.conf import settings
 from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
-from django.utils.module_loading import import_string
 
 from platform_site.errors import Conflict, NotFound
 from tenants import directory, domain_letters, names
 from tenants.context import acting_for_platform
 from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
-from tenants.nameservers import NoDnsAnswer, NoRecord
+from tenants.proofs import Finding, Outcome, look
 
 logger = logging.getLogger(__name__)
 State = DomainClaim.State
@@ -38,22 +33,6 @@ CHECKED_AT_ONCE = 16
 MOST_OF_A_RUN = 200
 JOB = "domain check"
 TAKEN = "The record is right, but the name leads to another tenant already. It is yours when that one gives it up."
-
-
-class Outcome(Enum):
-    """What a look into the DNS told."""
-
-    PROVED = "proved"
-    MISSING = "missing"
-    UNKNOWN = "unknown"
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What a look told, and in plain words what is wrong."""
-
-    outcome: Outcome
-    problem: str = ""
 
 
 def claim(tenant: Tenant, host: str, *, by: str) -> DomainClaim:
@@ -171,25 +150,6 @@ def release(claim: DomainClaim, *, by: str) -> bool:
         row.save()
     directory.forget()
     return True
-
-
-def look(claim: DomainClaim) -> Finding:
-    """Ask the DNS; needs no database."""
-    lookup: Callable[[str], list[str]] = import_string(settings.DOMAIN_LOOKUP)
-    try:
-        texts = [text.strip() for text in lookup(claim.record_name)]
-    except NoRecord as error:
-        return Finding(Outcome.MISSING, str(error))
-    except NoDnsAnswer as error:
-        return Finding(Outcome.UNKNOWN, str(error))
-    if claim.record_value in texts:
-        return Finding(Outcome.PROVED)
-    other = (
-        "holds another value; an older claim's does not count"
-        if any(names.PROOF_VALUE in text for text in texts)
-        else ""
-    )
-    return Finding(Outcome.MISSING, f"{claim.record_name} {other or 'has TXT records, but not this one'}.")
 
 
 def conclude(claim: DomainClaim, finding: Finding) -> DomainClaim | None:

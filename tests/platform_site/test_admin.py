@@ -24,6 +24,7 @@ from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
 from tenants.models import AuditEvent, Domain, Tenant
+from tenants.proofs import Finding, Outcome
 
 PASSWORD = "correct horse battery"  # noqa: S105
 CONTROL_PLANE = {"tenants", "agents", "metering", "branding", "accounts", "admin"}
@@ -293,7 +294,7 @@ def test_a_domain_is_claimed_in_one_spelling_shows_its_record_and_leads_there_on
     assert claim.record_name in page and claim.record_value in page
     assert host in browser.get(url("tenants_tenant_change", acme.id)).content.decode()
     assert Client(headers={"host": host}).get("/accounts/login/").status_code == 404
-    domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
+    domains.conclude(claim, Finding(Outcome.PROVED))
     assert Client(headers={"host": host}).get("/accounts/login/").status_code == 200
     own = browser.post(url("tenants_domainclaim_add"), new | {"name": settings.PLATFORM_HOST})
     assert "belongs to this platform" in own.content.decode()
@@ -303,7 +304,7 @@ def test_a_domain_is_claimed_in_one_spelling_shows_its_record_and_leads_there_on
 def test_only_a_proved_domain_becomes_the_main_one_and_removing_it_ends_its_claim(acme, browser):
     with acting_for_platform("test"):
         claim = domains.claim(Tenant.objects.get(pk=acme.id), f"chat-{uuid4().hex[:8]}.example.com", by="a test")
-        domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
+        domains.conclude(claim, Finding(Outcome.PROVED))
         row, own = Domain.objects.get(domain=claim.name), Domain.objects.get(domain=names.host_for(acme.slug))
         Domain.objects.filter(pk=row.pk).update(failing=True)
     page = url("tenants_domain_change", row.pk)

@@ -11,8 +11,8 @@ from django.test.utils import CaptureQueriesContext
 from platform_site import env
 from tenants import certificates, domains, lifecycle
 from tenants.context import acting_for_platform
-from tenants.domains import Finding, Outcome
 from tenants.models import DomainClaim, Tenant
+from tenants.proofs import Finding, Outcome
 from tests.conftest import host_of
 
 PATH = "/tls/may-issue"

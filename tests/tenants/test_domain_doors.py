@@ -12,6 +12,7 @@ from metering import operations
 from tenants import domains
 from tenants.context import TenantRef, acting_for_platform
 from tenants.models import DomainClaim, Tenant
+from tenants.proofs import Finding, Outcome
 from tests.agents.chatting import Browser
 from tests.conftest import PASSWORD, host_of
 
@@ -33,7 +34,7 @@ def domain_of(tenant: TenantRef, *, proved: bool = True) -> str:
         row = Tenant.objects.get(pk=tenant.id)
     claim = domains.claim(row, f"chat-{uuid4().hex[:10]}.example.com", by="a test")
     if proved:
-        domains.conclude(claim, domains.Finding(domains.Outcome.PROVED))
+        domains.conclude(claim, Finding(Outcome.PROVED))
     return claim.name
 
 
@@ -91,7 +92,7 @@ def token_of(browser: Client) -> str:
 
 def test_a_domain_at_risk_is_on_the_operators_first_page(acme):
     host = domain_of(acme)
-    domains.conclude(domains.find(host), domains.Finding(domains.Outcome.MISSING, "gone"))
+    domains.conclude(domains.find(host), Finding(Outcome.MISSING, "gone"))
     with acting_for_platform("a test"):
         DomainClaim.objects.filter(name=host).update(failing_since="2026-01-01T00:00Z")  # the first to be lost
         notices = [notice.text for notice in operations.today().attention if notice.label == "Domain at risk"]

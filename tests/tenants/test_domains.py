@@ -14,7 +14,7 @@ from django.test import Client
 from django.utils import timezone
 
 from platform_site.errors import Conflict, NotFound
-from tenants import addresses, directory, domains, names, provisioning
+from tenants import addresses, directory, domains, names, proofs, provisioning
 from tenants.context import TenantRef, acting_for, acting_for_platform
 from tenants.errors import BadName, NoTenantContext
 from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
@@ -227,7 +227,7 @@ def test_f8_of_fifty_claims_at_once_one_gets_the_name(acme, dns, host, settings)
     together = Barrier(len(claims))
 
     def checked(one: DomainClaim) -> DomainClaim:
-        finding = domains.look(one)
+        finding = proofs.look(one)
         together.wait(20)
         try:
             return domains.conclude(one, finding)
