@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Coroutine
 from uuid import UUID
 
 from channels.consumer import get_handler_name
@@ -13,7 +14,7 @@ from agents import joining, open_sockets, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor
 from platform_site.errors import PlatformError
-from tenants import lifecycle
+from tenants import directory, lifecycle
 from tenants.context import TenantRef, acting_for, run_for
 from tenants.errors import TenantPaused
 from tenants.keys import channel_group
@@ -23,6 +24,8 @@ logger = logging.getLogger(__name__)
 FAULTS_ALLOWED = 3
 CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 1009
 FRAME_BYTES = 65_536
+PATIENCE_SECONDS = 0.7  # after which a visitor wants to know what is going on
+MOVING = "This service is being moved right now. Your message waits and is sent by itself in a moment."
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
 
@@ -161,10 +164,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _ask(self, frame: wire.Message):
         try:
-            opened = await turns.start(
+            opened = await self._patiently(turns.start(
                 self.tenant,
                 conversation=self.conversation, visitor=self.visitor, client_id=frame.id, text=frame.text,
-            )  # fmt: skip
+            ))  # fmt: skip
         except PlatformError as error:
             error.details["id"] = frame.id  # so that the page knows which text to give back
             raise
@@ -182,6 +185,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._answer(accepted)
         await self._begin()
         await self._tell_others(opened.turn, opened.attempt)
+
+    async def _patiently(self, work: Coroutine):
+        """Its result. Where it waits because the tenant is being moved, the visitor is told; it goes on by itself."""
+        working = asyncio.create_task(work)
+        await asyncio.wait({working}, timeout=PATIENCE_SECONDS)
+        if not working.done() and await self._run(directory.is_moving, self.tenant.id):
+            await self._answer(wire.Error(code="moving", text=MOVING))
+        return await working
 
     async def _ask_for_human(self):
         if not self.begun:

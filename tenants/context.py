@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tenants.models import Tenant
 
 logger = logging.getLogger(__name__)
+MOVE_SECONDS = 60  # for which work waits when a move makes its tenant's writes wait
 
 
 @dataclass(frozen=True)
@@ -124,9 +125,18 @@ def acting_for_platform(reason: str) -> Iterator[None]:
 async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
     """Await a synchronous verb on a database thread, acting for the tenant; return its result.
 
+    While the tenant is moved it is begun again, for MOVE_SECONDS, with no thread held in between.
     Cancelling the await does not stop the thread: the verb goes on and commits. So every verb is safe to repeat.
     """
-    return await _on_a_thread(partial(act_for, tenant, verb, *args, **kwargs))
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + MOVE_SECONDS
+    while True:
+        try:
+            return await _on_a_thread(partial(act_for, tenant, verb, *args, **kwargs))
+        except TenantMoved:
+            if loop.time() > deadline:
+                raise
+        await asyncio.sleep(0.2)
 
 
 async def run_for_nobody(verb: Callable, /, *args, **kwargs):

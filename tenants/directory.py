@@ -75,6 +75,11 @@ def has_moved(ref: TenantRef) -> bool:
     return True
 
 
+def is_moving(tenant_id: int) -> bool:
+    """Whether a move makes the tenant's writes wait. Asks the database, as that tenant."""
+    return Move.objects.filter(tenant_id=tenant_id, state__in=Move.FREEZING).exists()
+
+
 def all_active() -> list[TenantRef]:
     """Every tenant whose schema is ready, by id."""
     ready = Tenant.objects.select_related("database").exclude(state__in=Tenant.NOT_READY)
