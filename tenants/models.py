@@ -297,6 +297,7 @@ class Move(TenantOwned):
         FAILED = "failed", "Failed; nothing was changed"
 
     UNDER_WAY = MOVING
+    FREEZING = (State.FROZEN, State.VERIFYING)  # writes wait
 
     source = models.ForeignKey(Database, models.SET_NULL, null=True, related_name="+")
     target = models.ForeignKey(Database, models.SET_NULL, null=True, blank=True, related_name="+")

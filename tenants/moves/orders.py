@@ -108,7 +108,12 @@ def go_back(move: Move, *, by: str) -> Move:
 
     Raises  Conflict  the old copy is gone, or the tenant lives elsewhere by now
     """
-    return running.run(plan(move.tenant, _way_back(move), by=by, undoes=move))
+    return running.run(plan_back(move, by=by))
+
+
+def plan_back(move: Move, *, by: str) -> Move:
+    """The same, only planned."""
+    return plan(move.tenant, _way_back(move), by=by, undoes=move)
 
 
 def order_back(move: Move, *, by: str) -> Move:

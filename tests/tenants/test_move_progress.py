@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from tenants.models import Move
-from tenants.moves import progress
+from tenants.moves import progress, showing
 
 BEGAN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 COPYING = {"copy_began": BEGAN.timestamp(), "rows": 500, "of_rows": 2_000, "bytes": 10_000_000, "of_bytes": 40_000_000}
@@ -50,3 +50,11 @@ def test_a_copy_larger_than_estimated_never_shows_more_than_all():
     facts = progress.facts(Move(state="frozen", progress=COPYING | {"bytes": 50_000_000, "way": "lock"}), after(5))
     assert (facts.percent, facts.of_bytes) == (99, 50_000_000)
     assert facts.steps[3].name == "Copying; writes wait"
+
+
+def test_a_terminal_is_told_step_rows_bytes_rate_and_time_left():
+    facts = progress.facts(Move(state="copying", progress=COPYING), after(5))
+    assert showing.line(facts) == (
+        "Copying while the tenant works: [#####...............] 25 %, 500 of 2,000 rows, 10 of 40 MB, 2 MB/s, 15 s left"
+    )
+    assert showing.line(progress.facts(Move(state="planned", progress={}))) == "Planned"

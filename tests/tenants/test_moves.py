@@ -1,5 +1,6 @@
 """Moves: every row arrives, nothing acknowledged is lost, and a kill at any step leaves one truth and no rest."""
 
+import asyncio
 import io
 import json
 import os
@@ -20,13 +21,15 @@ from django.db.models import Count, F
 from django.test import Client
 from django.utils import timezone
 
-from agents.conversations.models import EndUser
+from agents.conversations.models import EndUser, Message
 from platform_site.errors import Conflict
 from tenants import context, databases, directory, lifecycle, placements
-from tenants.context import acting_for, acting_for_platform
+from tenants.context import acting_for, acting_for_platform, current
 from tenants.errors import CopyDiffers, MoveCancelled, NoLock
 from tenants.models import Database, Move, Tenant
 from tenants.moves import copying, orders, progress, running, steps
+from tenants.transactions import atomic
+from tests.agents.chatting import Browser
 from tests.conftest import host_of, until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -490,3 +493,39 @@ def test_the_commands_foresee_move_list_and_take_back(full, second):
     for wrong in (["move_resume", "zz"], ["move_back", listed[0]["id"]], ["move_tenant", "nobody", "--to-dedicated"]):
         with pytest.raises(CommandError):
             call_command(*wrong)
+
+
+async def test_a_chat_whose_writes_wait_is_told_and_goes_on_by_itself(full, second, server, at_step):
+    frozen, told = threading.Event(), threading.Event()
+    at_step("comparing", lambda: (frozen.set(), told.wait(10)))
+    async with Browser(full, server).socket() as chat:
+        moving = asyncio.create_task(asyncio.to_thread(in_thread, move_to, full, second))
+        await asyncio.to_thread(frozen.wait, 10)
+        await chat.ask("When are you open?")
+        notice = await chat.next()
+        told.set()
+        assert (notice["type"], notice["code"], notice["id"]) == ("error", "moving", None)
+        accepted = await chat.until("accepted")
+        await chat.until("turn.finished")
+        await moving
+    assert await context.run_for(full, Message.objects.filter(pk=accepted["message"]).exists)
+
+
+async def test_a_write_that_waited_too_long_for_a_move_is_begun_again(full, second, at_step):
+    frozen, tried, attempts = threading.Event(), threading.Event(), []
+    at_step("comparing", lambda: (frozen.set(), tried.wait(10)))
+
+    def impatient():
+        attempts.append(current())
+        if len(attempts) > 2:
+            tried.set()
+        with atomic(), connections[current().alias].cursor() as cursor:
+            cursor.execute("select set_config('lock_timeout', '50ms', true)")
+            return EndUser.objects.create(secret_hash=uuid4().hex).pk
+
+    moving = asyncio.create_task(asyncio.to_thread(in_thread, move_to, full, second))
+    await asyncio.to_thread(frozen.wait, 10)
+    written = await context.run_for(full, impatient)
+    await moving
+    assert len(attempts) > 2
+    assert await context.run_for(full, EndUser.objects.filter(pk=written).exists)

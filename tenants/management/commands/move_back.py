@@ -1,7 +1,7 @@
 """Takes a move back."""
 
 from platform_site.commands import PlatformCommand
-from tenants.moves import orders
+from tenants.moves import orders, running, showing
 
 
 class Command(PlatformCommand):
@@ -13,5 +13,7 @@ class Command(PlatformCommand):
         parser.add_argument("move", metavar="ID", help="its id, or the end of it that manage.py moves shows")
 
     def work(self, *, move, **options):
-        done = orders.go_back(orders.find(move), by=self.by)
+        back = orders.plan_back(orders.find(move), by=self.by)
+        with showing.shown(back, self.stderr):
+            done = running.run(back)
         self.stdout.write(f"{done.tenant} lives in {done.target.name} again.")

@@ -1,7 +1,7 @@
 """Goes on with a move whose process was killed."""
 
 from platform_site.commands import PlatformCommand
-from tenants.moves import orders, running
+from tenants.moves import orders, running, showing
 
 
 class Command(PlatformCommand):
@@ -15,5 +15,6 @@ class Command(PlatformCommand):
 
     def work(self, *, move, cancel, **options):
         found = orders.find(move)
-        done = orders.cancel(found) if cancel else running.run(found)
+        with showing.shown(found, self.stderr):
+            done = orders.cancel(found) if cancel else running.run(found)
         self.stdout.write(f"{done.tenant}: {done.get_state_display()}.")

@@ -4,11 +4,14 @@ import json
 
 from platform_site.commands import PlatformCommand
 from tenants import lifecycle, placements
-from tenants.moves import orders, running
+from tenants.moves import orders, running, showing
 
 
 class Command(PlatformCommand):
-    """Move a tenant to a database of its own, or to another one. Its writes wait only while it is copied."""
+    """Move a tenant to a database of its own, or to another one. Its writes wait for the last changes only.
+
+    A small one is copied while they wait. Progress goes to stderr.
+    """
 
     help = __doc__
 
@@ -26,7 +29,11 @@ class Command(PlatformCommand):
         if dry_run:
             self._show(plan, options["json"], "Would move {tenant} from {from} to {to}: {tables} tables, {size}.")
             return
-        move = running.run(orders.plan(tenant, target, by=self.by))
+        if plan["notice"]:
+            self.stderr.write(plan["notice"])
+        move = orders.plan(tenant, target, by=self.by)
+        with showing.shown(move, self.stderr):
+            move = running.run(move)
         done = {"tenant": slug, "move": str(move.pk), "state": move.state, "to": move.target.name, **move.progress}
         done.pop("checks", None)
         self._show(
@@ -42,4 +49,4 @@ class Command(PlatformCommand):
             return
         frozen = facts.get("seconds", {}).get("frozen")
         self.stdout.write(text.format(**facts, size=f"{facts['bytes'] / 1e6:,.1f} MB", frozen=frozen))
-        self.stdout.write(facts["stays"])
+        self.stdout.write("\n".join(filter(None, [facts["notice"], facts["stays"]])))
