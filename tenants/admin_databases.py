@@ -15,6 +15,13 @@ LIMITS = ["region", "capacity_tenants", "capacity_bytes", "may_create"]
 class LimitsForm(forms.ModelForm):
     """What a database takes."""
 
+    class Meta:
+        labels = {
+            "capacity_tenants": "Most tenants",
+            "capacity_bytes": "Most bytes",
+            "may_create": "Others may be opened beside it",
+        }
+
     def clean_capacity_tenants(self) -> int:
         """The model's constraint says the same, but not why."""
         tenants = self.cleaned_data["capacity_tenants"]
@@ -29,7 +36,7 @@ class DatabaseAdmin(OperatorAdmin):
 
     may_change = True
     form = LimitsForm
-    list_display = ["name", "kind", "region", "status", "living", "size", "may_create"]
+    list_display = ["name", "living", "size", "status", "region", "may_create"]
     list_filter = ["kind", "state"]
     search_fields = ["name", "region"]
     ordering = ["name"]
@@ -51,12 +58,16 @@ class DatabaseAdmin(OperatorAdmin):
 
     @admin.display(description="State", ordering="state")
     def status(self, database):
-        """As a pill."""
+        """As a pill; a tenant's own takes no other."""
+        if database.kind == Database.Kind.DEDICATED and database.living:
+            return pill("Is its tenant's own", "info")
         return pill(database.get_state_display(), TONES.get(database.state, ""))
 
     @admin.display(description="Tenants", ordering="living")
     def living(self, database):
         """How many live there, of how many."""
+        if database.kind == Database.Kind.DEDICATED:
+            return list_link(Tenant, "Its tenant", database__id__exact=database.pk) if database.living else NOTHING
         way = list_link(Tenant, f"{database.living} of {database.room}", database__id__exact=database.pk)
         return lines([way, bar(database.living, database.room)])
 

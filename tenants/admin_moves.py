@@ -9,6 +9,7 @@ from django.template.response import TemplateResponse
 from django.urls import path, reverse
 from django.utils import timezone
 
+from branding.templatetags.portal import when
 from platform_site.admin_pages import NOTHING, ReadOnlyAdmin, link, pill
 from platform_site.errors import PlatformError
 from tenants import placements, relocation
@@ -21,6 +22,18 @@ TONES = {
     Move.State.FAILED: "bad",
     Move.State.ROLLED_BACK: "",
 }
+SHORT = {
+    Move.State.PLANNED: "Planned",
+    Move.State.PREPARING: "Preparing",
+    Move.State.COPYING: "Copying",
+    Move.State.FROZEN: "Copying, writes wait",
+    Move.State.VERIFYING: "Comparing",
+    Move.State.SWITCHED: "Switched",
+    Move.State.RETAINED: "Moved, old copy kept",
+    Move.State.DONE: "Done",
+    Move.State.ROLLED_BACK: "Rolled back",
+    Move.State.FAILED: "Failed",
+}  # in a list
 SAID_PERCENT = 25  # a screen reader is told of the copying in such steps
 NOT_BEGUN_SECONDS = 30
 DEDICATED = "dedicated"
@@ -31,10 +44,10 @@ class MoveAdmin(ReadOnlyAdmin):
     """Every move, with what may still be done about it: cancel, go back, let the old copy go."""
 
     change_form_template = "admin/move.html"
-    list_display = ["created", "tenant", "status", "origin", "destination", "rows", "frozen", "ordered_by"]
-    list_display_links = ["created"]
+    list_display = ["started", "tenant", "status", "way", "rows", "frozen", "ordered_by"]
+    list_display_links = ["started"]
     list_select_related = ["tenant", "source", "target"]
-    list_filter = ["state", "created_at"]
+    list_filter = ["state"]
     search_fields = ["tenant__name", "tenant__slug", "ordered_by"]
     ordering = ["-created_at"]
     fields = ["tenant", "state", "source", "target", "ordered_by", "created_at", "error"]
@@ -57,24 +70,20 @@ class MoveAdmin(ReadOnlyAdmin):
     # --- columns
 
     @admin.display(description="Started", ordering="created_at")
-    def created(self, move):
+    def started(self, move):
         """When it was ordered."""
-        return f"{move.created_at:%-d %B %Y, %H:%M} UTC"
+        return when(move.created_at)
 
     @admin.display(description="State", ordering="state")
     def status(self, move):
         """As a pill."""
-        return pill(move.get_state_display(), TONES.get(move.state, "info"))
+        return pill(SHORT[move.state], TONES.get(move.state, "info"))
 
-    @admin.display(description="From")
-    def origin(self, move):
-        """The place it left; a dedicated one is dropped afterwards."""
-        return move.source or NOTHING
-
-    @admin.display(description="To")
-    def destination(self, move):
-        """The new place."""
-        return move.target or ("its own, new" if move.to_dedicated else NOTHING)
+    @admin.display(description="From, to")
+    def way(self, move):
+        """The place it left, if that is there still, and the new one."""
+        new = "its own, new" if move.state in Move.UNDER_WAY else "dropped"
+        return f"{move.source or 'dropped'} → {move.target or new}"
 
     @admin.display(description="Rows")
     def rows(self, move):
@@ -243,8 +252,12 @@ def shown(move: Move) -> dict:
         "not_begun": waits,
         "finishing": relocation.is_finishing(move),
         "tenant": link(move.tenant),
-        "source": link(move.source),
-        "target": link(move.target) if move.target else "a new database of its own",
+        "source": link(move.source) if move.source else "dropped since",
+        "target": link(move.target)
+        if move.target
+        else "a new database of its own"
+        if is_live(move)
+        else "dropped since",
         "undoes": link(move.undoes, "this move") if move.undoes_id else "",
         "region": (move.source.region if move.source else "", move.target.region if move.target else ""),
     }

@@ -4,6 +4,10 @@ import pytest
 from axe_playwright_python.base import AXE_SCRIPT
 from playwright.sync_api import Page, expect
 
+from tenants import lifecycle
+from tenants.context import acting_for_platform
+from tenants.isolation import runs
+from tenants.models import Move
 from tests.browser.conftest import DESKTOP, PHONE
 from tests.browser.pages import ChatPage
 
@@ -92,3 +96,35 @@ def test_nothing_bars_anybody_from_an_operators_form(visit, operator_state, kind
     page.locator("#result_list tbody").get_by_role("link").first.click()
     expect(page.get_by_role("button", name="Save", exact=True)).to_be_visible()
     check(page)
+
+
+def test_nothing_bars_anybody_from_the_pages_of_moves_and_running_checks(visit, make_tenant, operator_state):
+    acme = make_tenant("acme")
+    with acting_for_platform("a test"):
+        row = lifecycle.named(acme.slug)
+        move = Move.objects.create(
+            tenant=row, source=row.database, state="retained", target=row.database, ordered_by="a test", error="No."
+        )
+        run = runs.start([row], by="a test")
+    pages = (
+        f"tenant/{acme.id}/move/",
+        f"move/{move.pk}/change/",
+        f"move/{move.pk}/finish/",
+        f"isolationcheck/run/{run}/",
+    )
+    for path in pages:
+        check(visit("platform", f"/admin/tenants/{path}", state=operator_state))
+    form = visit("platform", f"/admin/tenants/tenant/{acme.id}/change/", state=operator_state)
+    form.get_by_label("Regulated").check()
+    form.get_by_role("button", name="Save", exact=True).click()
+    expect(form.get_by_role("button", name="Only set the flag")).to_be_visible()
+    check(form)
+    form.get_by_role("link", name="Cancel").click()
+    form.goto(form.url.replace(f"{acme.id}/change/", f"?q={acme.slug}"))
+    form.get_by_label("Select all").check()
+    form.locator("select[name=action]").select_option("suspend")
+    form.get_by_role("button", name="Go", exact=True).click()
+    expect(form.get_by_label("Why? Their staff read this")).to_be_visible()
+    check(form)
+    with acting_for_platform("a test"):
+        move.delete()

@@ -62,6 +62,36 @@ def test_a_changed_greeting_prompt_and_colour_are_met_by_the_next_customer(visit
         assert publishing.live_version().instructions == INSTRUCTIONS
 
 
+def test_a_regulated_tenant_is_promoted_and_its_page_follows_the_move_by_itself(visit, make_tenant, operator):
+    acme = make_tenant("acme")
+    page = visit("platform", f"{ADMIN}tenants/tenant/{acme.id}/change/")
+    sign_in(page, operator)
+    page.get_by_label("Regulated").press("Space")
+    page.get_by_role("button", name="Save", exact=True).press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text(f"Give {acme.name} a database of its own?")
+    page.get_by_role("button", name="Promote now").press("Enter")
+
+    page.evaluate("window.stayed = true")  # a reload would forget it
+    expect(page.get_by_role("heading", level=2, name="Moved; the old copy is kept")).to_be_visible()
+    expect(page.locator("[aria-current=step]")).to_contain_text("The old copy is kept for a day")
+    expect(page.get_by_role("status").first).to_contain_text("100 %")
+    expect(page.get_by_role("button", name="Cancel the move")).to_be_hidden()
+    assert page.evaluate("window.stayed")
+    assert ChatPage(visit(acme.slug, "/chat/")).ask("Where can I park?").inner_text()
+
+    page.get_by_role("link", name=acme.name, exact=True).click()
+    page.get_by_label("Regulated").uncheck()
+    page.get_by_role("button", name="Save and continue editing").click()
+    page.get_by_role("link", name="Moved; the old copy is kept").click()
+    page.get_by_role("button", name="Go back…").click()
+    page.get_by_role("button", name="Go back", exact=True).click()
+    expect(page.get_by_text("Takes back")).to_be_visible()
+    expect(page.get_by_role("heading", level=2, name="Moved; the old copy is kept")).to_be_visible()
+    page.get_by_role("button", name="Finish now…").click()
+    page.get_by_role("button", name="Remove the old copy").click()
+    expect(page.get_by_role("heading", level=2, name="Done")).to_be_visible()
+
+
 def _search(page: Page, tenant: TenantRef) -> None:
     page.locator("#searchbar").fill(tenant.slug)
     page.get_by_role("button", name="Search").click()
