@@ -1,9 +1,10 @@
 """Operators' pages on domains: which tenant claims which name, what its DNS has to say, and where names lead."""
 
+from datetime import datetime
+
 from celery.exceptions import OperationalError
 from django import forms
 from django.contrib import admin, messages
-from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from platform_site import tasks
@@ -16,14 +17,18 @@ TONES = {"waiting": "info", "verified": "ok", "failing": "bad"}
 
 
 def claims_of(tenant: Tenant) -> SafeString | str:
-    """On the tenant's page: its claims with their states, and the way to all of them and to a new one."""
+    """On the tenant's page: its claims with their states, and the way to all of them."""
     live = DomainClaim.objects.filter(tenant=tenant, state__in=DomainClaim.LIVE).order_by("name")
-    shown = [format_html("{} {}", link(claim), _state(claim)) for claim in live]
+    shown = [link(claim, f"{claim.name} ({claim.get_state_display()})") for claim in live]
     return lines([*shown, list_link(DomainClaim, "All claims", tenant__id__exact=tenant.pk)])
 
 
 def _state(claim: DomainClaim) -> SafeString:
     return pill(claim.get_state_display(), TONES.get(claim.state, ""))
+
+
+def _minute(at: datetime | None) -> str:
+    return f"{at:%-d %B %Y, %H:%M} UTC" if at else NOTHING
 
 
 class ClaimForm(forms.ModelForm):
@@ -72,35 +77,27 @@ class DomainClaimAdmin(OperatorAdmin):
     may_add = may_change = True
     form = ClaimForm
     actions = [check_now, release]
-    list_display = ["name", "tenant", "status", "checked_at", "problem"]
+    list_display = ["name", "tenant", "status", "problem"]
     list_select_related = ["tenant"]
     list_filter = ["state"]
     search_fields = ["name", "tenant__name", "tenant__slug"]
     ordering = ["name", "-created_at"]
 
+    def has_change_permission(self, request, obj=None):
+        """Releasing is a change; the page of one claim has nothing to save."""
+        return obj is None and super().has_change_permission(request)
+
     def get_fields(self, request, obj=None):
         if obj is None:
             return ["tenant", "name"]
-        return [
-            "name",
-            "tenant",
-            "status",
-            "to_do",
-            "problem",
-            "checked_at",
-            "check_at",
-            "kept_until",
-            "claimed_by",
-            "created_at",
-        ]
+        return ["name", "tenant", "status", "to_do", "problem", "last_look", "next_look", "claimed_by", "created_at"]
 
     def get_readonly_fields(self, request, obj=None):
         return self.get_fields(request, obj) if obj else []
 
     def save_model(self, request, obj, form, change):
-        if not change:
-            made = domains.claim(obj.tenant, obj.name, by=request.user.email)
-            obj.__dict__.update(made.__dict__)
+        made = domains.claim(obj.tenant, obj.name, by=request.user.email)
+        obj.__dict__.update(made.__dict__)  # the page goes on with the row
 
     @admin.display(description="Status", ordering="state")
     def status(self, claim):
@@ -112,10 +109,15 @@ class DomainClaimAdmin(OperatorAdmin):
         """The records to set, as long as there are any."""
         return lines(domains.steps(claim)) if claim.state in DomainClaim.LIVE else NOTHING
 
-    @admin.display(description="Leads to the tenant until")
-    def kept_until(self, claim):
-        """The end of the days of grace."""
-        return claim.kept_until or NOTHING
+    @admin.display(description="Looked for last")
+    def last_look(self, claim):
+        """When the DNS was asked."""
+        return _minute(claim.checked_at)
+
+    @admin.display(description="Looked for next")
+    def next_look(self, claim):
+        """When it will be; not at all after the end."""
+        return _minute(claim.check_at)
 
 
 class DomainForm(forms.ModelForm):
