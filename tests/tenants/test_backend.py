@@ -34,7 +34,7 @@ def test_role_path_and_setting_follow_the_context(acme, globex):
             assert state_of(tenant) == expected(tenant)
 
 
-def test_raw_sql_naming_another_tenants_schema_is_refused_by_postgres(acme, globex):
+def test_a16_raw_sql_naming_another_tenants_schema_is_refused_by_postgres(acme, globex):
     with acting_for(acme), connections[acme.alias].cursor() as cursor:
         with pytest.raises(ProgrammingError, match="permission denied for schema"):
             cursor.execute(f"select * from {globex.schema}.conversations_enduser")
@@ -51,7 +51,7 @@ def test_a_data_connection_outside_any_tenant_is_refused(acme):
         EndUser.objects.using(acme.alias).count()
 
 
-def test_a_tenant_placed_elsewhere_is_refused(acme):
+def test_a15_a_tenant_placed_elsewhere_is_refused(acme):
     with acting_for(replace(acme, alias="elsewhere_v1")), pytest.raises(TenantMismatch):
         EndUser.objects.using(acme.alias).count()
 
@@ -137,7 +137,7 @@ def test_a_server_side_cursor_reads_its_own_tenant(acme, globex):
             assert len(list(EndUser.objects.iterator(chunk_size=1))) == count
 
 
-def test_a_pooled_connection_keeps_nothing_of_its_last_tenant(acme, globex):
+def test_a10_a_pooled_connection_keeps_nothing_of_its_last_tenant(acme, globex):
     with acting_for(acme):
         state_of(acme)
         server_process = connections[acme.alias].connection.info.backend_pid

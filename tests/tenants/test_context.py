@@ -157,7 +157,7 @@ async def test_a_verb_for_nobody_has_no_tenant():
     assert await run_for_nobody(current_or_none) is None
 
 
-def test_names_in_shared_stores_say_whose_they_are(acme):
+def test_a7_names_in_shared_stores_say_whose_they_are(acme):
     turn = uuid4()
     with acting_for(acme):
         assert keys.redis_key("turn", turn) == f"t:{{{acme.id}}}:turn:{turn}"
@@ -176,12 +176,12 @@ def test_outside_a_tenant_there_are_no_names(make):
 
 
 @pytest.mark.parametrize("name", ["../x", "/etc/passwd", "a/../../b", "a\\..\\..\\b", "a\0b"])
-def test_a_file_name_cannot_leave_its_tenants_folder(acme, name):
+def test_a17_a_file_name_cannot_leave_its_tenants_folder(acme, name):
     with acting_for(acme), pytest.raises(ValueError, match="may not leave"):
         keys.storage_path(name)
 
 
-def test_cache_entries_of_one_key_are_apart(acme, globex):
+def test_a8_cache_entries_of_one_key_are_apart(acme, globex):
     with acting_for(acme):
         cache.set("greeting", "hello")
     with acting_for(globex):
@@ -192,7 +192,7 @@ def test_cache_entries_of_one_key_are_apart(acme, globex):
         assert cache.get("greeting") == "hello"
 
 
-def test_files_of_one_name_are_apart(acme, globex):
+def test_a17_files_of_one_name_are_apart(acme, globex):
     with acting_for(acme):
         name = default_storage.save("note.txt", ContentFile(b"acme"))
         assert f"/t/{acme.id}/" in default_storage.path(name)

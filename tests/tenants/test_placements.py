@@ -76,7 +76,7 @@ def test_a_tenant_in_a_dedicated_database_works_and_is_gone_when_it_is_dropped(l
     assert databases_and_roles(row) == (1, 2)
 
 
-def test_nobody_else_may_connect_to_a_dedicated_database(lonely, acme):
+def test_a15_nobody_else_may_connect_to_a_dedicated_database(lonely, acme):
     place, own = row_of(lonely), row_of(acme)
     for login in ("default", "platform"):
         ours = connections[login].settings_dict

@@ -10,7 +10,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent, Tenant
 
 
-def test_every_shared_table_is_protected_as_its_model_says():
+def test_a16_every_shared_table_is_protected_as_its_model_says():
     with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
         cursor.execute(
             "select c.relname, c.relrowsecurity, c.relforcerowsecurity, p.polname, p.polwithcheck is not null "
@@ -26,7 +26,7 @@ def test_every_shared_table_is_protected_as_its_model_says():
     assert wrong == []
 
 
-def test_every_table_with_a_tenant_column_needs_a_policy():
+def test_a16_every_table_with_a_tenant_column_needs_a_policy():
     unprotected = [
         model._meta.label
         for model in rowsecurity.control_models()
@@ -37,7 +37,7 @@ def test_every_table_with_a_tenant_column_needs_a_policy():
     assert unprotected == []
 
 
-def test_the_run_time_role_is_no_superuser_and_owns_nothing():
+def test_a16_the_run_time_role_is_no_superuser_and_owns_nothing():
     with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
         cursor.execute(
             "select rolsuper, rolbypassrls, rolcreaterole, rolcreatedb from pg_roles where rolname = %s",
@@ -48,7 +48,7 @@ def test_the_run_time_role_is_no_superuser_and_owns_nothing():
         assert cursor.fetchone() == (0,)
 
 
-def test_raw_sql_reads_only_rows_of_the_tenant_at_work(acme, globex):
+def test_a16_raw_sql_reads_only_rows_of_the_tenant_at_work(acme, globex):
     with acting_for(acme), connections["default"].cursor() as cursor:
         cursor.execute("select distinct tenant_id from tenants_auditevent")
         assert cursor.fetchall() == [(acme.id,)]
@@ -57,7 +57,7 @@ def test_raw_sql_reads_only_rows_of_the_tenant_at_work(acme, globex):
         assert cursor.fetchone() == (0,)
 
 
-def test_raw_sql_cannot_write_for_another_tenant(acme, globex):
+def test_a16_raw_sql_cannot_write_for_another_tenant(acme, globex):
     insert = (
         "insert into tenants_auditevent (id, tenant_id, at, actor, action, details) "
         "values (gen_random_uuid(), %s, now(), 'x', 'y', '{}')"
