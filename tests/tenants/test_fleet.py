@@ -1,9 +1,12 @@
 """Bringing all tenants up to a release: what is skipped, what is tried again, what is reported."""
 
 import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import StringIO
+from pathlib import Path
 from threading import Timer
 
 import psycopg
@@ -13,10 +16,14 @@ from django.db import connections
 from django.test.utils import CaptureQueriesContext
 from psycopg import sql
 
+from agents.conversations.models import EndUser
 from platform_site.errors import NotFound
 from tenants import databases, fleet, schema_template
-from tenants.context import acting_for_platform
+from tenants.context import acting_for, acting_for_platform
 from tenants.models import Database, Tenant
+from tests.conftest import until
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture
@@ -84,7 +91,7 @@ def test_a_current_fleet_costs_two_queries_however_many_tenants_it_has(fleet_of)
     assert len([query for query in asked if "set_config" not in query["sql"]]) <= 3
 
 
-def test_a_failing_tenant_is_reported_and_stops_nobody_and_the_next_run_goes_on(fleet_of):
+def test_r14_a_failing_tenant_is_reported_and_stops_nobody_and_the_next_run_goes_on(fleet_of):
     bad, good, other = fleet_of("bad", "good", "other")
     break_down(bad)
     set_back(bad, good, other)
@@ -136,15 +143,45 @@ def test_a_lock_that_is_held_for_a_while_is_waited_for_in_short_attempts(fleet_o
         assert result["seconds"] > fleet.LOCK_TIMEOUT_MS / 1000
 
 
+def test_r14_a_run_killed_in_the_middle_of_a_tenant_is_finished_by_the_next(fleet_of):
+    one, two, three = refs = fleet_of("one", "two", "three")
+    for ref in refs:
+        break_down(ref)
+        execute(ref, "drop table outbox_usageevent cascade")
+    set_back(*refs)
+    with _holding(two, mode="share"):  # its first migration has run when it cannot be recorded
+        process = subprocess.Popen([sys.executable, "manage.py", "migrate_fleet", "--workers", "1"], cwd=ROOT)
+        until(lambda: _waits_for_a_lock(two), seconds=60)
+        process.kill()
+        process.wait()
+    assert [level_of(ref) == schema_template.fingerprint() for ref in refs] == [True, False, False]
+    for ref in refs:  # usable all the while
+        with acting_for(ref):
+            assert EndUser.objects.count() == 0
+    until(lambda: not _waits_for_a_lock(two))  # the server notices by the end of the lock's time
+    assert migrate(workers=1)["migrated"] == [two.slug, three.slug]
+    for ref in refs:
+        execute(ref, f"select count(*) from {ref.schema}.outbox_usageevent")
+
+
+def _waits_for_a_lock(ref) -> bool:
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        cursor.execute(
+            "select count(*) from pg_locks l join pg_class c on c.oid = l.relation"
+            " where not l.granted and c.relnamespace = %s::regnamespace", [ref.schema]
+        )  # fmt: skip
+        return cursor.fetchone()[0] > 0
+
+
 @contextmanager
-def _holding(ref):
+def _holding(ref, mode="access exclusive"):
     """A connection that has the tenant's record of migrations locked."""
     with acting_for_platform("a test"):
         address = databases.provision_address(Tenant.objects.select_related("database").get(pk=ref.id).database)
     with psycopg.connect(address) as holder:
         holder.execute(sql.SQL("set role {}").format(sql.Identifier(ref.role)))
         table = sql.Identifier(ref.schema, "django_migrations")
-        holder.execute(sql.SQL("lock table {} in access exclusive mode").format(table))
+        holder.execute(sql.SQL("lock table {} in {} mode").format(table, sql.SQL(mode)))
         yield holder
 
 
