@@ -1,7 +1,6 @@
 """What operators order on their pages: promote, move, cancel, go back, let the old copy go. A worker carries it out.
 
-The rules on where a tenant may live are here too: who is regulated shares no database. Platform work; each order leaves
-an audit event.
+What may be ordered says `moves.orders`. Platform work; each order leaves an audit event.
 """
 
 import logging
@@ -11,6 +10,7 @@ from uuid import UUID
 
 import psycopg
 from django.conf import settings
+from django.db import DatabaseError
 from django.utils import timezone
 from kombu.exceptions import OperationalError
 
@@ -19,11 +19,13 @@ from platform_site.errors import Conflict, PlatformError, TemporaryFailure
 from tenants import placements, room, tasks
 from tenants.models import AuditEvent, Database, Move, Tenant
 from tenants.moves import orders
+from tenants.moves.ahead import AHEAD
 
 logger = logging.getLogger(__name__)
 
 BYTES_PER_SECOND = 40_000_000  # of a copy under lock on two cores, comparing included; measured
 LEAST_SECONDS = 0.5
+AHEAD_SECONDS = 2.0  # of the last changes, where the rest was copied ahead
 CANCELLABLE = (
     Move.State.PLANNED, Move.State.PREPARING, Move.State.COPYING, Move.State.FROZEN, Move.State.VERIFYING,
 )  # fmt: skip
@@ -34,7 +36,8 @@ class Outlook:
     """What a move would do, for the page that asks whether.
 
     target   None: a new dedicated database
-    freeze   seconds that writes wait at most, if the server does not pause for other work
+    freeze   about how many seconds writes wait
+    ahead    whether it works while most is copied
     regions  of source, target and of the files and the search index, which stay; "" where nobody has said it
     """
 
@@ -43,6 +46,7 @@ class Outlook:
     tables: int
     bytes: int
     freeze: float
+    ahead: bool
     stays: str
     notice: str
     regions: tuple[str, str, str]
@@ -54,30 +58,27 @@ class Outlook:
         return bool(target and files and target != files)
 
 
-def refuse_unfit(tenant: Tenant, target: Database | None) -> None:
-    """Raises Conflict where the tenant may not go there, or nowhere at all."""
-    if tenant.state in Tenant.GONE:
-        raise Conflict(f"{tenant} cannot be moved: {tenant.get_state_display().lower()}.")
-    if tenant.regulated and target and target.kind == Database.Kind.SHARED:
-        raise Conflict(
-            f"{tenant} is regulated, so it may not move into “{target.name}”, which others share. "
-            "Choose a database of its own, or take the flag off first."
-        )
-
-
 def foresee(tenant: Tenant, target: Database | None) -> Outlook:
-    """What a move would do, without doing it. Raises BadInput, Conflict when it cannot be."""
-    refuse_unfit(tenant, target)
-    found = orders.foresee(tenant, target)
-    near = target or placements.beside()
+    """What a move would do, without doing it. Needs DATABASE_PROVISION_URL.
+
+    Raises  BadInput, Conflict  it cannot be;  TemporaryFailure  its database does not let this process look
+    """
+    try:
+        found = orders.foresee(tenant, target)
+    except (DatabaseError, psycopg.Error) as error:
+        logger.warning("move not foreseen", extra={"of_tenant": tenant.pk, "error": str(error)})
+        raise TemporaryFailure(f"The database of {tenant} cannot be asked now; see the web process's log.") from error
+    near, ahead = target or placements.beside(), found["way"] == AHEAD
+    under_lock = max(LEAST_SECONDS, round(found["bytes"] / BYTES_PER_SECOND, 1))
     return Outlook(
         source=tenant.database,
         target=target,
         tables=found["tables"],
         bytes=found["bytes"],
-        freeze=found.get("frozen_seconds") or max(LEAST_SECONDS, round(found["bytes"] / BYTES_PER_SECOND, 1)),
+        freeze=AHEAD_SECONDS if ahead else under_lock,
+        ahead=ahead,
         stays=found["stays"],
-        notice=found.get("notice", ""),
+        notice=found["notice"],
         regions=(tenant.database.region, near.region if near else "", settings.REGION),
     )
 
@@ -96,8 +97,8 @@ def targets(tenant: Tenant) -> list[Database]:
 
 def order(tenant: Tenant, target: Database | None, *, by: str) -> Move:
     """Let a worker move the tenant; ``target`` None opens a dedicated database. Raises BadInput, Conflict."""
-    refuse_unfit(tenant, target)
-    return _ordered(tenant, target, by=by, action="tenant.move_ordered")
+    details = {"from": tenant.database.name, "to": target.name if target else "a database of its own"}
+    return _ordered(tenant, "tenant.move_ordered", details, by, lambda: orders.order(tenant, target, by=by))
 
 
 def cancel(move: Move, *, by: str) -> None:
@@ -113,16 +114,14 @@ def go_back(move: Move, *, by: str) -> Move:
 
     Raises  Conflict  the old copy is gone, the tenant lives elsewhere by now, or it may not live there any more
     """
-    _refuse_unless_kept(move, "taken back")
-    if move.tenant.database_id != move.target_id:
-        raise Conflict(f"{move.tenant} has been moved on since. Take the newest move back.")
-    refuse_unfit(move.tenant, move.source)
-    return _ordered(move.tenant, move.source, by=by, action="tenant.move_back_ordered", undoes=move)
+    details = {"takes_back": str(move.pk)}
+    return _ordered(move.tenant, "tenant.move_back_ordered", details, by, lambda: orders.order_back(move, by=by))
 
 
 def finish(move: Move, *, by: str) -> None:
     """Let the old copy go before its day is over. A worker compares once more first. Raises Conflict."""
-    _refuse_unless_kept(move, "finished")
+    if move.state != Move.State.RETAINED or move.source is None:
+        raise Conflict("Only a move whose old copy is still kept can be finished.")
     Move.objects.filter(pk=move.pk).update(retained_until=timezone.now(), error="")
     _audit(move, by, "tenant.move_finish_ordered")
     _send(clock_tasks.finish_move.delay, move)
@@ -149,18 +148,12 @@ def is_finishing(move: Move) -> bool:
     return move.state == Move.State.RETAINED and bool(move.retained_until) and move.retained_until <= timezone.now()
 
 
-def _refuse_unless_kept(move: Move, what: str) -> None:
-    if move.state != Move.State.RETAINED or move.source is None:
-        raise Conflict(f"Only a move whose old copy is still kept can be {what}.")
-
-
-def _ordered(tenant: Tenant, target: Database | None, *, by: str, action: str, undoes: Move | None = None) -> Move:
+def _ordered(tenant: Tenant, action: str, details: dict, by: str, ordering: Callable[[], Move]) -> Move:
     try:
-        move = orders.order(tenant, target, by=by, undoes=undoes)
+        move = ordering()
     except OperationalError as error:
         raise _no_queue() from error
-    details = {"move": str(move.pk), "from": tenant.database.name, "to": target.name if target else "dedicated"}
-    AuditEvent.objects.create(tenant=tenant, actor=by, action=action, details=details)
+    AuditEvent.objects.create(tenant=tenant, actor=by, action=action, details={"move": str(move.pk)} | details)
     return move
 
 

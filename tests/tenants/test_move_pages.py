@@ -12,7 +12,7 @@ from django.urls import reverse
 
 from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
-from tenants import lifecycle, relocation
+from tenants import lifecycle, placements, relocation
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tenants.isolation import runs
@@ -177,18 +177,23 @@ def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing
     order = url("tenants_tenant_move", homing.id)
     assert "may only live in a database of its own" in browser.get(order).content.decode()
     for answer in (browser.get(f"{order}?to=shared_1"), browser.post(order, {"to": "shared_1"})):
-        assert "is regulated, so it may not move" in answer.content.decode()
+        assert "is regulated" in answer.content.decode()
     refused = browser.post(url("tenants_move_go_back", move_of(homing).pk), follow=True).content.decode()
     assert "is regulated" in refused and row_of(homing).database.kind == "dedicated"
 
 
-def test_a_target_in_another_region_than_the_files_is_said(acme, settings):
-    settings.REGION = "eu-south"
+@pytest.mark.parametrize(("files", "warned"), [("eu-south", True), ("eu-north", False), ("", False)])
+def test_a_target_in_another_region_than_the_files_is_said(acme, browser, settings, files, warned):
+    settings.REGION = files
     with acting_for_platform("a test"):
-        for region, parts in (("eu-north", True), ("eu-south", False), ("", False)):
-            target = Database(name="there", kind="shared", region=region, url_variable="DATABASE_URL")
-            outlook = relocation.Outlook(target, target, 1, 1, 1, "", "", ("", region, settings.REGION))
-            assert outlook.parts_regions is parts
+        near = placements.beside()
+        placements.set_limits(near, region="eu-north")
+    try:
+        page = browser.get(f"{url('tenants_tenant_move', acme.id)}?to=dedicated").content.decode()
+    finally:
+        with acting_for_platform("a test"):
+            placements.set_limits(near, region="")
+    assert ("Another region." in page) is warned and "region eu-north" in page
 
 
 @pytest.mark.parametrize("state", Tenant.GONE)
