@@ -1,5 +1,7 @@
 """Operators' pages on moves: all of them, one with its steps as they happen, and the page that orders one."""
 
+from datetime import timedelta
+
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpResponse, JsonResponse
@@ -35,7 +37,8 @@ SHORT = {
     Move.State.FAILED: "Failed",
 }  # in a list
 SAID_PERCENT = 25  # a screen reader is told of the copying in such steps
-NOT_BEGUN_SECONDS = 30
+NOT_BEGUN = timedelta(seconds=30)
+TITLES = {"go_back": "Return {tenant} to where it was?", "finish": "Remove the old copy of {tenant} now?"}
 DEDICATED = "dedicated"
 
 
@@ -158,9 +161,6 @@ class MoveAdmin(ReadOnlyAdmin):
         return redirect(page_of(other or move))
 
 
-TITLES = {"go_back": "Return {tenant} to where it was?", "finish": "Remove the old copy of {tenant} now?"}
-
-
 # --- ordering one
 
 
@@ -243,7 +243,7 @@ def said(move: Move) -> str:
 
 def shown(move: Move) -> dict:
     """What the page says of a move."""
-    waits = move.state == Move.State.PLANNED and (timezone.now() - move.created_at).seconds > NOT_BEGUN_SECONDS
+    waits = move.state == Move.State.PLANNED and timezone.now() - move.created_at > NOT_BEGUN
     return {
         "move": move,
         "facts": progress.facts(move),

@@ -274,6 +274,28 @@ def test_a_new_database_is_opened_on_the_server_and_in_the_region_that_an_operat
         assert (row.host, str(row.port)) == databases.server_of(near) and row.region == "eu-north"
 
 
+def test_on_another_server_one_is_opened_beside_a_known_one_used_and_dropped(all_full, monkeypatch):
+    """The same server by another name: for us it is another."""
+    ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
+    there = "localhost" if ours["host"] != "localhost" else "127.0.0.1"
+    monkeypatch.setenv("OTHER_DATABASE_URL", psycopg.conninfo.make_conninfo(settings.DATABASE_URL, host=there))
+    with acting_for_platform("a test"):
+        known = Database.objects.create(name="other-server", url_variable="OTHER_DATABASE_URL", state="full")
+        try:
+            placements.set_limits(known, may_create=True, region="eu-north")
+            Database.objects.exclude(pk=known.pk).update(may_create=False)
+            opened = room.keep(by="a test")
+            assert (opened.host, opened.region) == (there, "eu-north") and not databases.is_on_our_server(opened)
+            own = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+            assert own.host == there and placements.check(own)["faults"] == []
+            assert set(room.measure()) >= {opened.pk, own.pk}
+            placements.drop_dedicated(own, by="a test")
+            assert databases_and_roles(own) == (0, 0)
+        finally:
+            Database.objects.filter(name="shared_1").update(may_create=True)
+            known.delete()
+
+
 def test_limits_are_set_by_command_and_refused_where_they_cannot_be(lonely):
     name, out = row_of(lonely).name, io.StringIO()
     call_command("database", "set", name, "--region", "eu-west", "--capacity-bytes", "2000000000", stdout=out)
