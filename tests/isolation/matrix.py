@@ -95,12 +95,16 @@ class World:
     messages: list[str] = field(default_factory=list)
 
     def __post_init__(self):
-        self.before = {victim.tenant.id: snapshot(victim.tenant) for victim in self.strangers}
+        self.remember()
         with acting_for(self.home.tenant):
             self._own = [
                 model.objects.get(pk=self.home.ids[name])
                 for model, name in ((Document, "document_id"), (User, "uidb36"), (ApiKey, "key"))
             ]
+
+    def remember(self) -> None:
+        """What the strangers have now, after work of their own."""
+        self.before = {victim.tenant.id: snapshot(victim.tenant) for victim in self.strangers}
 
     @property
     def canaries(self) -> list[str]:

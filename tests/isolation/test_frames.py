@@ -15,6 +15,13 @@ FRAMES = {frame.model_fields["type"].annotation for frame in get_args(get_args(w
 NAMES = {get_args(annotation)[0] for annotation in FRAMES}
 
 
+@pytest.fixture
+def apart(world):
+    """A stranger with a database of its own, at which people chat here."""
+    yield world.strangers[1].tenant
+    world.remember()
+
+
 def frames(ids: dict[str, str]) -> dict[str, dict]:
     """One frame of each type that names somebody's ids wherever it can."""
     return {
@@ -44,10 +51,12 @@ async def conversation_of(browser: Browser, text: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize("name", sorted(NAMES))
-@pytest.mark.parametrize("victim", ["another tenant", "another visitor"])
-async def test_a6_a_frame_with_foreign_ids_is_answered_like_one_with_made_up_ids(acme, globex, server, name, victim):
+@pytest.mark.parametrize("victim", ["another tenant", "one with a database of its own", "another visitor"])
+async def test_a6_a_frame_with_foreign_ids_is_answered_like_one_with_made_up_ids(
+    acme, globex, apart, server, name, victim
+):
     canary = f"canary{uuid4().hex}"
-    home = globex if victim == "another tenant" else acme
+    home = {"another tenant": globex, "one with a database of its own": apart, "another visitor": acme}[victim]
     foreign = await conversation_of(Browser(home, server), canary)
     made_up = {key: str(uuid4()) for key in foreign}
     answers = []
@@ -67,9 +76,29 @@ async def test_a6_a_frame_with_foreign_ids_is_answered_like_one_with_made_up_ids
         assert canary not in json.dumps(chat.events)
         answers.append(events)
     assert answers[0] == answers[1]
-    texts = await run_for(home, lambda: [message.text for message in Message.objects.order_by("seq")][:1])
-    assert texts == [canary]
+    asked = await run_for(home, lambda: Message.objects.filter(conversation_id=foreign["conversation"]).first().text)
+    assert asked == canary
     assert await run_for(home, Feedback.objects.count) == 0
+
+
+async def test_a6_conversations_of_one_id_at_three_tenants_never_meet(acme, globex, apart, server):
+    conversation = str(uuid4())
+    tenants = (acme, globex, apart)
+    said = {tenant.id: f"canary{uuid4().hex}" for tenant in tenants}
+    browsers = {tenant.id: Browser(tenant, server) for tenant in tenants}
+    for tenant in tenants:
+        async with browsers[tenant.id].socket(hello={"conversation": conversation}) as chat:
+            await chat.ask(said[tenant.id])
+            await chat.until("turn.finished")
+    for tenant in tenants:
+        async with browsers[tenant.id].socket(hello={"conversation": conversation}) as chat:
+            for name in ("history", "typing", "read"):
+                await chat.send(frames({"conversation": conversation, "turn": "", "message": ""})[name])
+            await chat.send("not a frame")
+            while (await chat.next()).get("code") != "bad_frame":
+                continue
+        shown = browsers[tenant.id].page + json.dumps(chat.events)
+        assert [text for number, text in said.items() if text in shown] == [said[tenant.id]]
 
 
 async def test_a6_who_names_a_conversation_before_it_begins_gets_nothing_of_it(acme, server):

@@ -12,6 +12,7 @@ from platform_site.tasks import HEARTBEAT_KEY
 from tenants import store
 from tenants.context import acting_for
 from tenants.errors import NoTenantContext
+from tenants.ids import uuid7
 from tenants.tasks import HEADER, PlatformTask, TenantTask
 from tests.conftest import until
 from tests.isolation.matrix import fill, snapshot
@@ -53,19 +54,25 @@ def test_a_tenants_task_cannot_be_sent_by_nobody(name):
 
 
 @pytest.mark.parametrize("name", sorted(TENANT_TASKS))
-@pytest.mark.parametrize("header", ["another tenant", "nobody", "unknown", "text"])
-def test_a11_a_message_for_the_wrong_tenant_does_nothing(acme, globex, worker, name, header):
-    victim = fill(globex)
-    with acting_for(globex):
-        token = WorkToken.objects.create(lease_until=timezone.now() + timedelta(hours=1))
-    before = snapshot(globex)
-    headers = {"another tenant": {HEADER: acme.id}, "nobody": {}, "unknown": {HEADER: 10**12}, "text": {HEADER: "1"}}
-    kwargs = TENANT_TASKS[name]({**victim.ids, "token": str(token.pk)})
-    app.send_task(name, kwargs=kwargs, headers=headers[header], queue="ingest")
+@pytest.mark.parametrize("header", ["another tenant", "one apart", "nobody", "unknown", "text"])
+def test_a11_a_message_for_the_wrong_tenant_does_nothing(acme, globex, world, worker, name, header):
+    """The row that the message names is there at both tenants, so that a mix-up would find one."""
+    victim = world.strangers[1] if header == "one apart" else fill(globex)
+    token = {"id": uuid7(), "lease_until": timezone.now() + timedelta(hours=1)}
+    for tenant in (victim.tenant, acme):
+        with acting_for(tenant):
+            WorkToken.objects.create(**token)
+    before = snapshot(victim.tenant)
+    headers = {"nobody": {}, "unknown": {HEADER: 10**12}, "text": {HEADER: str(victim.tenant.id)}}
+    kwargs = TENANT_TASKS[name]({**victim.ids, "token": str(token["id"])})
+    app.send_task(name, kwargs=kwargs, headers=headers.get(header, {HEADER: acme.id}), queue="ingest")
     _drained()
-    with acting_for(globex):
-        assert WorkToken.objects.get(pk=token.pk).seq == 0
-    assert snapshot(globex) == before
+    with acting_for(victim.tenant):
+        assert WorkToken.objects.get(pk=token["id"]).seq == 0
+        WorkToken.objects.all().delete()
+    with acting_for(acme):
+        assert WorkToken.objects.filter(pk=token["id"], seq=0).exists() is (header in headers)
+    assert snapshot(victim.tenant) == before
 
 
 def test_a11_only_json_is_read_from_the_queue():
