@@ -157,9 +157,10 @@ def parse_servers(text: str) -> list[tuple[str, int]]:
     servers = []
     for part in filter(None, (part.strip() for part in text.split(","))):
         found = re.fullmatch(r"(?:\[([0-9a-fA-F:]+)\]|([0-9.]+))(?::([0-9]{1,5}))?|([0-9a-fA-F:]+)", part)
-        if not found:
+        port = int(found[3] or 53) if found else 0
+        if not 0 < port < 65_536:
             raise ValueError("must be IP addresses, each with :port if it is not 53 (IPv6 in brackets)")
-        address, port = next(filter(None, (found[1], found[2], found[4]))), int(found[3] or 53)
+        address = next(filter(None, (found[1], found[2], found[4])))
         servers.append((str(ipaddress.ip_address(address)), port))
     return servers
 

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from platform_site import env
+
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k1:" + base64.b64encode(bytes(range(32))).decode()
 GOOD = {
@@ -106,3 +108,17 @@ def test_a_command_says_in_one_line_which_service_is_missing(tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "PostgreSQL does not answer at 127.0.0.1:9" in done.stderr and "bin/up" in done.stderr
+
+
+def test_name_servers_are_addresses_with_or_without_a_port():
+    read = env.parse_servers("192.0.2.1, 192.0.2.2:5353,2001:db8::1,[2001:db8::2]:54")
+    assert read == [("192.0.2.1", 53), ("192.0.2.2", 5353), ("2001:db8::1", 53), ("2001:db8::2", 54)]
+    assert env.parse_servers("") == []
+    for wrong in ("ns.example.com", "192.0.2.1:0", "192.0.2.1:99999", "192.0.2.300", "[::1", "1.2.3"):
+        with pytest.raises(ValueError):
+            env.parse_servers(wrong)
+
+
+def test_networks_and_name_servers_that_cannot_be_read_start_nothing(tmp_path):
+    done = start(tmp_path, DNS_SERVERS="ns.example.com", TLS_ASK_FROM="10.0.0.1/8")
+    assert "DNS_SERVERS: must be IP addresses" in done.stderr and "TLS_ASK_FROM: " in done.stderr
