@@ -4,6 +4,7 @@ import json
 
 from platform_site.commands import PlatformCommand
 from tenants import domains, lifecycle
+from tenants.models import DomainClaim
 
 
 class Command(PlatformCommand):
@@ -27,7 +28,8 @@ class Command(PlatformCommand):
         self.stdout.write(f"{claim.name} of {slug}: {claim.get_state_display()}.")
         for step in domains.steps(claim):
             self.stdout.write(step)
-        self.stdout.write(
-            f"It is looked for every 10 minutes for {domains.WAIT_DAYS} days, and at once by "
-            f"manage.py verify_domain {claim.name}"
-        )
+        if claim.state == DomainClaim.State.WAITING:
+            self.stdout.write(
+                f"It is looked for every 10 minutes for {domains.WAIT_DAYS} days, and at once by "
+                f"manage.py verify_domain {claim.name}"
+            )
