@@ -6,15 +6,17 @@ import psycopg
 from django.conf import settings
 from psycopg import Connection, IsolationLevel
 
-from platform_site.errors import Conflict
 from tenants.errors import CopyDiffers
 from tenants.models import Move
 from tenants.moves import bulk, changes, copying, steps
-from tenants.moves.copying import Table
 from tenants.moves.steps import Between
 
 AHEAD, LOCK = "ahead", "lock"  # the two ways to copy
 ROUNDS = 20
+SIZE = """
+select coalesce(sum(pg_total_relation_size(oid)), 0)
+from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'
+"""
 SHORT_ROUND_SECONDS = 0.3
 
 
@@ -24,69 +26,61 @@ def way(source: Connection) -> tuple[str, str]:
     Small ones are copied under the lock, which is over sooner than all else.
     """
     tables = copying.tables(source)
-    if sum(table.bytes for table in tables) < settings.MOVE_AHEAD_BYTES:
+    if source.execute(SIZE).fetchone()[0] < settings.MOVE_AHEAD_BYTES:
         return LOCK, ""
     if reason := changes.hindrance(source, tables):
         return LOCK, f"Writes wait until everything is copied: {reason}, so changes cannot be followed."
     return AHEAD, ""
 
 
-def copy(at: Between) -> list[Table]:
+def copy(at: Between) -> None:
     """The target holds everything, compared, but for what was written in the last moment. Nobody has waited."""
-    tables = _note_changes(at)
+    steps.reach(at.move, Move.State.COPYING, "noting")
+    steps.lock(at, "share row exclusive")
+    changes.begin(at.source, at.tables, at.move.log_schema, at.ours.role)
+    at.source.commit()
     steps.reach(at.move, Move.State.COPYING, "syncing")
     with psycopg.connect(at.ours.address) as seeing:
         seeing.isolation_level = IsolationLevel.REPEATABLE_READ
         snapshot = seeing.execute("select pg_export_snapshot()").fetchone()[0]
-        checks = steps.copy_all(at, tables, Move.State.COPYING, "syncing", snapshot)
+        checks = steps.copy_all(at, Move.State.COPYING, "syncing", snapshot)
     at.target.commit()
     at.theirs.enter(at.target)
     copying.check_keys(at.target)
-    copying.analyze(at.target, tables)
+    copying.analyze(at.target, at.tables)
     at.target.commit()
     at.move.progress["checks"] = bulk.as_progress(checks)
-    return tables
 
 
-def follow(at: Between, tables: list[Table]) -> None:
+def follow(at: Between) -> None:
     """Carry what was written meanwhile, until little is left."""
     steps.reach(at.move, Move.State.COPYING, "following")
     for _ in range(ROUNDS):
-        began = time.monotonic()
-        if not _round(at, tables) or time.monotonic() - began < SHORT_ROUND_SECONDS:
-            return
         steps.refuse_if_cancelled(at.move)
+        began = time.monotonic()
+        if not _round(at) or time.monotonic() - began < SHORT_ROUND_SECONDS:
+            return
 
 
-def drain(at: Between, tables: list[Table], now: list[Table]) -> None:
-    """Carry the rest, under the lock. Raises Conflict if somebody has changed the tables themselves."""
-    if [table.shape for table in tables] != [table.shape for table in now]:
-        raise Conflict(f"The tables of {at.move.tenant} were changed during the move. Order it again.")
+def drain(at: Between) -> None:
+    """Carry the rest, under the lock."""
     at.theirs.enter(at.target)
-    changes.carry(at.source, at.target, tables, at.move.log_schema)
+    changes.carry(at.source, at.target, at.tables, at.move.log_schema)
 
 
-def compare(at: Between, tables: list[Table]) -> None:
+def compare(at: Between) -> None:
     """The number of all rows, and each row that was written since the snapshot, whose rows were compared before."""
-    if found := changes.differing(at.source, at.target, tables, at.move.log_schema):
+    if found := changes.differing(at.source, at.target, at.tables, at.move.log_schema):
         raise CopyDiffers(f"The copy of {', '.join(found)} differs. It was thrown away.")
 
 
-def _note_changes(at: Between) -> list[Table]:
-    steps.reach(at.move, Move.State.COPYING, "noting")
-    tables = steps.locked(at, "share row exclusive")
-    changes.begin(at.source, tables, at.move.log_schema, at.ours.role)
-    at.source.commit()
-    return tables
-
-
-def _round(at: Between, tables: list[Table]) -> int:
+def _round(at: Between) -> int:
     """One carrying of all that is noted by now; killed between the commits, the same is carried again."""
     with psycopg.connect(at.ours.address) as seeing:
         seeing.isolation_level = IsolationLevel.REPEATABLE_READ
         at.ours.enter(seeing)
         at.theirs.enter(at.target)
-        number = changes.carry(seeing, at.target, tables, at.move.log_schema)
+        number = changes.carry(seeing, at.target, at.tables, at.move.log_schema)
         at.target.commit()
         seeing.commit()
     return number

@@ -83,7 +83,7 @@ class Lines:
             free.put(pair)
         with ThreadPoolExecutor(len(self.pairs)) as pool:
             largest_first = sorted(of, key=lambda table: -table.bytes)
-            jobs = [pool.submit(self._one, free, table, indexes[table.name], tally) for table in largest_first]
+            jobs = [pool.submit(self._one, free, table, indexes.get(table.name, []), tally) for table in largest_first]
             self._await(jobs, tally, look)
         for source, _ in self.pairs:
             source.rollback()

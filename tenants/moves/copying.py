@@ -11,6 +11,7 @@ from typing import NamedTuple
 from psycopg import Connection, sql
 
 BLOCK_BYTES = 128 * 1024
+SMALL_BYTES = 1_000_000  # of a table whose indexes are kept up sooner than made again
 
 
 class Table(NamedTuple):
@@ -70,6 +71,10 @@ from pg_index i join pg_class c on c.oid = i.indrelid
 where c.relnamespace = current_schema()::regnamespace
   and not exists (select 1 from pg_constraint k where k.conindid = i.indexrelid)
 """
+UNIQUES = """
+select conrelid::regclass::text, conname, pg_get_constraintdef(oid)
+from pg_constraint where connamespace = current_schema()::regnamespace and contype in ('p', 'u', 'x')
+"""
 SEQUENCES = "select relname from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'S'"
 
 
@@ -96,21 +101,29 @@ def lock(connection: Connection, of: list[Table], mode: str = "share") -> None:
 
 
 class Bare(NamedTuple):
-    """What was taken away from the target's tables: keys between them, and indexes by table."""
+    """What was taken away from the target: keys between tables, and by table the statements that make its indexes."""
 
     keys: list[tuple[str, str, str]]
     indexes: dict[str, list[str]]
 
 
 def strip(target: Connection, of: list[Table]) -> Bare:
-    """Empty the target's tables and take keys and indexes away. `fill` and `restore_keys` make them again."""
+    """Empty the target's tables and take away what large ones need not keep up row by row.
+
+    of  tables of the source, whose sizes count. `fill` and `restore_keys` make it all again.
+    """
     keys = [key[:3] for key in target.execute(REFERENCES).fetchall()]
-    indexes: dict[str, list[str]] = {table.name: [] for table in of}
+    indexes: dict[str, list[str]] = {table.name: [] for table in of if table.bytes > SMALL_BYTES}
     for table, name, *_ in keys:
         target.execute(f'alter table {table} drop constraint "{name}"')
     for table, name, definition in target.execute(INDEXES).fetchall():
-        target.execute(f"drop index {name}")
-        indexes[table.strip('"')].append(definition)
+        if (held := indexes.get(table.strip('"'))) is not None:
+            target.execute(f"drop index {name}")
+            held.append(definition)
+    for table, name, definition in target.execute(UNIQUES).fetchall():
+        if (held := indexes.get(table.strip('"'))) is not None:
+            target.execute(f'alter table {table} drop constraint "{name}"')
+            held.append(f'alter table {table} add constraint "{name}" {definition}')
     names = sql.SQL(", ").join(sql.Identifier(table.name) for table in of)
     target.execute(sql.SQL("truncate {}").format(names))  # the template's own rows
     return Bare(keys, indexes)

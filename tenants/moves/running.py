@@ -6,7 +6,7 @@ truth and the copy can be thrown away; after it only going on is possible. Sourc
 
 import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
@@ -98,53 +98,54 @@ def _copy(move: Move) -> None:
         psycopg.connect(theirs.address) as target,
         bulk.lines(ours, theirs) as lines,
     ):
-        at = steps.Between(move, ours, theirs, source, target, lines)
-        if _choose_way(at) == ahead.AHEAD:
+        way, tables = _choose_way(move, source, ours)
+        theirs.enter(target)
+        bare = copying.strip(target, tables)
+        target.commit()
+        at = steps.Between(move, ours, theirs, source, target, lines, tables, bare)
+        if way == ahead.AHEAD:
             _move_ahead(at)
         else:
             _move_locked(at)
 
 
-def _choose_way(at: steps.Between) -> str:
-    at.ours.enter(at.source)
-    way, notice = ahead.way(at.source)
-    at.source.rollback()
+def _choose_way(move: Move, source: Connection, ours: bulk.End) -> tuple[str, list[copying.Table]]:
+    ours.enter(source)
+    way, notice = ahead.way(source)
+    tables = copying.tables(source)
+    source.rollback()
     if notice:
-        logger.warning("writes wait for the whole copy", extra={"move": str(at.move.pk), "reason": notice})
-    at.move.progress = {"way": way, "notice": notice}
-    return way
+        logger.warning("writes wait for the whole copy", extra={"move": str(move.pk), "reason": notice})
+    move.progress = {"way": way, "notice": notice}
+    return way, tables
 
 
 def _move_ahead(at: steps.Between) -> None:
-    tables = ahead.copy(at)
-    now = _freeze(at, between=lambda: ahead.follow(at, tables))
+    ahead.copy(at)
+    ahead.follow(at)
+    steps.reach(at.move, Move.State.FROZEN, "locking")
+    steps.lock(at, "share", between=lambda: ahead.follow(at))
     began = time.monotonic()
     steps.reach(at.move, Move.State.FROZEN, "copying")
-    ahead.drain(at, tables, now)
+    ahead.drain(at)
     copying.copy_sequences(at.source, at.target)
     copied = time.monotonic()
     steps.reach(at.move, Move.State.VERIFYING, "comparing")
-    ahead.compare(at, tables)
+    ahead.compare(at)
     _let_go(at, began, copied)
 
 
 def _move_locked(at: steps.Between) -> None:
-    tables = _freeze(at)
+    steps.reach(at.move, Move.State.FROZEN, "locking")
+    steps.lock(at, "share")
     began = time.monotonic()
     steps.reach(at.move, Move.State.FROZEN, "copying")
     snapshot = at.source.execute("select pg_export_snapshot()").fetchone()[0]
-    checks = steps.copy_all(at, tables, Move.State.FROZEN, "copying", snapshot)
+    checks = steps.copy_all(at, Move.State.FROZEN, "copying", snapshot)
     copying.copy_sequences(at.source, at.target)
     copied = time.monotonic()
     steps.reach(at.move, Move.State.VERIFYING, "comparing", checks=bulk.as_progress(checks))
     _let_go(at, began, copied)
-
-
-def _freeze(at: steps.Between, between: Callable[[], None] = lambda: None) -> list[copying.Table]:
-    """From here on writers wait, until the fence turns them to the new place or the move gives up."""
-    between()
-    steps.reach(at.move, Move.State.FROZEN, "locking")
-    return steps.locked(at, "share", between)
 
 
 def _let_go(at: steps.Between, began: float, copied: float) -> None:

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 from psycopg import Connection, errors
 
+from platform_site.errors import Conflict
 from tenants import fleet
 from tenants.errors import MoveCancelled, NoLock
 from tenants.models import Move
@@ -26,7 +27,11 @@ STEPS = (*BEFORE, *AHEAD, *LOCKED, *AFTER)
 
 
 class Between(NamedTuple):
-    """A move and what it works with. ``source`` and ``target`` are the connections whose commits decide."""
+    """A move and what it works with. ``source`` and ``target`` are the connections whose commits decide.
+
+    tables  as they were when the move began; nobody may change them meanwhile
+    bare    what was taken away from the target's tables until they are filled
+    """
 
     move: Move
     ours: bulk.End
@@ -34,6 +39,8 @@ class Between(NamedTuple):
     source: Connection
     target: Connection
     lines: bulk.Lines
+    tables: list[Table]
+    bare: copying.Bare
 
 
 def reach(move: Move, state: str, step: str, **progress) -> None:
@@ -48,8 +55,8 @@ def refuse_if_cancelled(move: Move) -> None:
         raise MoveCancelled("The move was cancelled. Nothing was changed.")
 
 
-def copy_all(at: Between, of: list[Table], state: str, step: str, snapshot: str) -> dict[str, copying.Check]:
-    """Empty the target, fill it with what the snapshot shows, and compare. Shows progress; ends when cancelled."""
+def copy_all(at: Between, state: str, step: str, snapshot: str) -> dict[str, copying.Check]:
+    """Fill the target with what the snapshot shows, and compare. Shows progress; ends when cancelled."""
     shown = time.monotonic()
 
     def look(tally: bulk.Tally) -> None:
@@ -60,38 +67,37 @@ def copy_all(at: Between, of: list[Table], state: str, step: str, snapshot: str)
             reach(at.move, state, step, **tally.as_progress())
 
     at.move.progress["copy_began"] = round(time.time(), 3)
+    tally, checks = at.lines.copy(at.tables, at.bare.indexes, snapshot, look)
     at.theirs.enter(at.target)
-    bare = copying.strip(at.target, of)
-    at.target.commit()
-    tally, checks = at.lines.copy(of, bare.indexes, snapshot, look)
-    at.theirs.enter(at.target)
-    copying.restore_keys(at.target, bare.keys)
+    copying.restore_keys(at.target, at.bare.keys)
     at.move.progress |= tally.as_progress() | {"copy_ended": round(time.time(), 3)}
     return checks
 
 
-def locked(at: Between, mode: str, between: Callable[[], None] = lambda: None) -> list[Table]:
-    """The tenant's tables, once its writers wait. Bounded: writers that queue behind us must not wait long.
+def lock(at: Between, mode: str, between: Callable[[], None] = lambda: None) -> None:
+    """Make the tenant's writers wait. Bounded: those that queue behind us must not wait long.
 
     between  called before each attempt
-    Raises   NoLock
+    Raises   NoLock; Conflict  somebody has changed the tables themselves
     """
     for attempt in range(LOCK_ATTEMPTS):
         time.sleep(0.2 * attempt)
         between()
         try:
-            return _lock(at, mode)
+            _lock(at, mode)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
             at.source.rollback()
             logger.info("move waits for writers", extra={"move": str(at.move.pk), "attempt": attempt + 1})
+        else:
+            return
     tenant = at.move.tenant
     raise NoLock(f"{tenant} was written to without a pause. Nothing was changed; try again later.", retry_after=60)
 
 
-def _lock(at: Between, mode: str) -> list[Table]:
+def _lock(at: Between, mode: str) -> None:
     at.ours.enter(at.source)
     at.source.execute("select set_config('lock_timeout', %s, true)", [f"{LOCK_MS}ms"])
     at.source.execute(f"select pg_advisory_xact_lock({fleet.SCHEMA_LOCK})", [at.move.tenant_id])
-    tables = copying.tables(at.source)
-    copying.lock(at.source, tables, mode)
-    return tables
+    copying.lock(at.source, at.tables, mode)
+    if [table.shape for table in copying.tables(at.source)] != [table.shape for table in at.tables]:
+        raise Conflict(f"The tables of {at.move.tenant} were changed during the move. Order it again.")
