@@ -52,6 +52,7 @@ class NoLock(TenantUnavailable):
     """A move could not make the tenant's writes wait, because others worked too long. Nothing was changed."""
 
     code = "no_lock"
+    RETRY_SECONDS = 60
 
 
 class CopyDiffers(Conflict):

@@ -12,12 +12,14 @@ from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
 from tenants import databases, schema_template, tasks
+from tenants.errors import NoLock
 from tenants.models import Database, Move, Tenant, role_name
 from tenants.moves import ahead, copying, running
 
 logger = logging.getLogger(__name__)
 
 START = timedelta(seconds=30)  # after which an order must have been begun
+ATTEMPTS_AN_HOUR = 4
 CANCEL_SECONDS = 15  # far more than a mover that lives needs
 
 SIZE = """
@@ -85,11 +87,24 @@ def order(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | No
 
 def carry_out(move_id: UUID) -> None:
     """What the worker does with an order. What it could not do stands in the row, and in the log."""
-    move = Move.objects.get(pk=move_id)
+    move = Move.objects.select_related("tenant__database", "target").get(pk=move_id)
     try:
         running.run(move)
+    except NoLock as error:
+        _order_again(move, str(error))
     except (PlatformError, psycopg.Error) as error:
         logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
+
+
+def _order_again(move: Move, error: str) -> None:
+    """The tenant's writers did not pause: another move, in a minute, some times in an hour."""
+    hour = Move.objects.filter(tenant=move.tenant, created_at__gt=timezone.now() - timedelta(hours=1))
+    again = hour.filter(state=Move.State.FAILED).count() < ATTEMPTS_AN_HOUR
+    logger.warning("move not done", extra={"move": str(move.pk), "error": error, "again": again})
+    if again:
+        target = None if move.to_dedicated else move.target
+        new = plan(move.tenant, target, by=move.ordered_by, undoes=move.undoes)
+        tasks.run_move.apply_async(kwargs={"move_id": str(new.pk)}, countdown=NoLock.RETRY_SECONDS)
 
 
 def cancel(move: Move) -> Move:

@@ -121,10 +121,13 @@ def _choose_way(move: Move, source: Connection, ours: bulk.End) -> tuple[str, li
 
 
 def _move_ahead(at: steps.Between) -> None:
+    def follow() -> None:
+        ahead.follow(at)
+        steps.reach(at.move, Move.State.FROZEN, "locking")
+
     ahead.copy(at)
-    ahead.follow(at)
-    steps.reach(at.move, Move.State.FROZEN, "locking")
-    steps.lock(at, "share", between=lambda: ahead.follow(at))
+    follow()
+    steps.lock(at, "share", again=follow)
     began = time.monotonic()
     steps.reach(at.move, Move.State.FROZEN, "copying")
     ahead.drain(at)

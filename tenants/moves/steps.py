@@ -74,15 +74,16 @@ def copy_all(at: Between, state: str, step: str, snapshot: str) -> dict[str, cop
     return checks
 
 
-def lock(at: Between, mode: str, between: Callable[[], None] = lambda: None) -> None:
+def lock(at: Between, mode: str, again: Callable[[], None] = lambda: None) -> None:
     """Make the tenant's writers wait. Bounded: those that queue behind us must not wait long.
 
-    between  called before each attempt
-    Raises   NoLock; Conflict  somebody has changed the tables themselves
+    again   called before each attempt but the first
+    Raises  NoLock; Conflict  somebody has changed the tables themselves
     """
     for attempt in range(LOCK_ATTEMPTS):
-        time.sleep(0.2 * attempt)
-        between()
+        if attempt:
+            time.sleep(0.2 * attempt)
+            again()
         try:
             _lock(at, mode)
         except (errors.LockNotAvailable, errors.DeadlockDetected):
@@ -91,7 +92,10 @@ def lock(at: Between, mode: str, between: Callable[[], None] = lambda: None) -> 
         else:
             return
     tenant = at.move.tenant
-    raise NoLock(f"{tenant} was written to without a pause. Nothing was changed; try again later.", retry_after=60)
+    raise NoLock(
+        f"{tenant} was written to without a pause. Nothing was changed; try again later.",
+        retry_after=NoLock.RETRY_SECONDS,
+    )
 
 
 def _lock(at: Between, mode: str) -> None:
