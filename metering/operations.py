@@ -4,35 +4,17 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
-from django.db.models import Count, F, OuterRef, QuerySet, Subquery, Sum
+from django.db.models import Count, OuterRef, QuerySet, Subquery, Sum
 from django.db.models.functions import TruncDate
-from django.utils import timezone
-from redis import RedisError
 
 from metering import clock
 from metering.counting import TOKENS
 from metering.models import LedgerLine, Subscription, UsageRecord
-from metering.usage import NEARLY_PERCENT
-from platform_site.tasks import HEARTBEAT_KEY
-from tenants import room, store
-from tenants.models import DomainClaim, Tenant
+from tenants.models import Tenant
 
 LAST_USE_WITHIN = timedelta(days=92)  # older use is not looked for: each month is a partition to ask
 CHART_DAYS = 14
-STUCK_AFTER = timedelta(minutes=10)
 SHOWN = 10
-
-
-@dataclass(frozen=True)
-class Notice:
-    """Something an operator should look at."""
-
-    subject: str
-    text: str
-    label: str
-    tone: str
-    tenant: Tenant | None = None
-    percent: int | None = None
 
 
 @dataclass(frozen=True)
@@ -56,7 +38,6 @@ class Today:
     tokens: int
     days: list[Day] = field(default_factory=list)
     recent: list[LedgerLine] = field(default_factory=list)
-    attention: list[Notice] = field(default_factory=list)
 
     @property
     def cost_per_turn(self) -> Decimal:
@@ -79,13 +60,6 @@ def today() -> Today:
         tokens=now["tokens"] or 0,
         days=_days(midnight),
         recent=list(LedgerLine.objects.select_related("tenant").order_by("-occurred_at")[:SHOWN]),
-        attention=[
-            *_silent_worker(),
-            *_no_room(),
-            *_unfinished_tenants(),
-            *_failing_domains(),
-            *_nearly_full(),
-        ],
     )
 
 
@@ -127,53 +101,3 @@ def _days(midnight: datetime) -> list[Day]:
     )
     found = dict(rows)
     return [Day(day, found.get(day, 0)) for day in ((first + timedelta(days=n)).date() for n in range(CHART_DAYS))]
-
-
-def _nearly_full() -> list[Notice]:
-    tenants = with_usage(Tenant.objects.exclude(state__in=Tenant.GONE)).filter(
-        month_tokens__gte=F("month_allowed") * NEARLY_PERCENT / 100
-    )
-    return [_full_notice(tenant) for tenant in tenants.order_by(F("month_tokens") * -1.0 / F("month_allowed"))[:SHOWN]]
-
-
-def _full_notice(tenant: Tenant) -> Notice:
-    percent = 100 * tenant.month_tokens // max(1, tenant.month_allowed)
-    text = f"{tenant.month_tokens:,} of {tenant.month_allowed:,} tokens this month, on the plan {tenant.plan_name}."
-    return Notice(
-        tenant.name, text, f"{percent} % of plan", "bad" if percent >= 100 else "warn", tenant, min(100, percent)
-    )
-
-
-def _unfinished_tenants() -> list[Notice]:
-    stuck = Tenant.objects.filter(state=Tenant.State.PROVISIONING, created_at__lt=timezone.now() - STUCK_AFTER)
-    text = "Its set-up was interrupted. Run manage.py create_tenant with the same name again: it goes on where it was."
-    return [Notice(tenant.name, text, "Not set up", "bad", tenant) for tenant in stuck.order_by("-pk")[:SHOWN]]
-
-
-def _no_room() -> list[Notice]:
-    text = room.lacking()
-    return [Notice("Databases", text, "No room soon", "bad")] if text else []
-
-
-def _failing_domains() -> list[Notice]:
-    failing = DomainClaim.objects.select_related("tenant").filter(state=DomainClaim.State.FAILING)
-    return [
-        Notice(
-            claim.tenant.name,
-            f"The DNS record of {claim.name} is gone. It leads nowhere from {claim.kept_until:%-d %B, %H:%M} UTC on.",
-            "Domain at risk",
-            "warn",
-            claim.tenant,
-        )
-        for claim in failing.order_by("failing_since")[:SHOWN]
-    ]
-
-
-def _silent_worker() -> list[Notice]:
-    try:
-        if store.client().exists(HEARTBEAT_KEY):
-            return []
-    except RedisError:
-        return [Notice("Valkey", "It does not answer. Chats go on; limits are kept by the ledger.", "Down", "bad")]
-    text = "No worker or no clock runs: documents are not read, and usage does not reach these pages."
-    return [Notice("Background work", text, "Silent", "bad")]

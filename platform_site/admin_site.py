@@ -7,7 +7,7 @@ from django.core.exceptions import PermissionDenied
 from django.db.models.base import ModelBase
 from django.shortcuts import redirect
 
-from metering import operations
+from metering import attention, operations
 
 # What operators call each model: one, and many
 GROUPS = {
@@ -72,7 +72,8 @@ class OperatorSite(AdminSite):
 
     def index(self, request, extra_context=None):
         """How the platform is doing today."""
-        return super().index(request, {**(extra_context or {}), "today": operations.today()})
+        shown = {"today": operations.today(), "attention": attention.notices()}
+        return super().index(request, {**(extra_context or {}), **shown})
 
     def app_index(self, request, app_label, extra_context=None):
         """Our groups are not Django's apps: there is one index."""

@@ -25,11 +25,26 @@
   function show(found) {
     part("lost").hidden = true;
     patience = SECOND;
-    if (found.html !== shown) part("progress").innerHTML = shown = found.html;
+    if (found.html !== shown) replace(found.html);
     if (part("said").textContent !== found.said) part("said").textContent = found.said;
-    for (const form of place.querySelectorAll("[data-action]")) form.hidden = !found.actions.includes(form.dataset.action);
+    offer(found.actions);
     if (found.live) wait();
     else place.removeAttribute("data-live");
+  }
+
+  // Whoever stands on a link in there still stands on it afterwards
+  function replace(html) {
+    const box = part("progress");
+    const at = [...box.querySelectorAll("a")].indexOf(document.activeElement);
+    box.innerHTML = shown = html;
+    if (at >= 0) box.querySelectorAll("a")[at]?.focus();
+  }
+
+  function offer(actions) {
+    const forms = [...place.querySelectorAll("[data-action]")];
+    const lost = forms.some((form) => form.contains(document.activeElement) && !actions.includes(form.dataset.action));
+    for (const form of forms) form.hidden = !actions.includes(form.dataset.action);
+    if (lost) forms.find((form) => !form.hidden)?.querySelector("[type=submit]").focus();
   }
 
   function wait() { setTimeout(look, patience); }

@@ -197,13 +197,13 @@ def test_a_tenant_near_its_limit_and_one_left_unfinished_need_attention(acme, br
         Subscription.objects.filter(tenant_id=acme.id).update(plan=small)
         Tenant.objects.filter(pk=acme.id).update(created_at=datetime(2026, 1, 1, tzinfo=UTC))
     use(acme)
-    notices = browser.get("/admin/").context["today"].attention
+    notices = browser.get("/admin/").context["attention"]
     (full,) = [notice for notice in notices if notice.subject == acme.name]
     assert (full.label, full.tone) == ("99 % of plan", "warn")
     with acting_for_platform("test"):
         Tenant.objects.filter(pk=acme.id).update(state=Tenant.State.PROVISIONING)
     try:
-        labels = [n.label for n in browser.get("/admin/").context["today"].attention if n.subject == acme.name]
+        labels = [n.label for n in browser.get("/admin/").context["attention"] if n.subject == acme.name]
         assert "Not set up" in labels
     finally:
         with acting_for_platform("test"):

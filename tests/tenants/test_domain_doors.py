@@ -8,7 +8,7 @@ import websockets
 from django.conf import settings
 from django.test import Client
 
-from metering import operations
+from metering import attention
 from tenants import domains
 from tenants.context import TenantRef, acting_for_platform
 from tenants.models import DomainClaim, Tenant
@@ -95,5 +95,5 @@ def test_a_domain_at_risk_is_on_the_operators_first_page(acme):
     domains.conclude(domains.find(host), Finding(Outcome.MISSING, "gone"))
     with acting_for_platform("a test"):
         DomainClaim.objects.filter(name=host).update(failing_since="2026-01-01T00:00Z")  # the first to be lost
-        notices = [notice.text for notice in operations.today().attention if notice.label == "Domain at risk"]
+        notices = [notice.text for notice in attention.notices() if notice.label == "Domain at risk"]
     assert any(host in text for text in notices)

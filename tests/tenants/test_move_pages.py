@@ -11,6 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from agents.conversations.models import EndUser
+from metering import attention
 from platform_site.errors import Conflict
 from tenants import lifecycle, placements, relocation
 from tenants.accounts.models import User
@@ -97,6 +98,12 @@ def actions_of(tenant) -> list[tuple[str, str]]:
         return list(AuditEvent.objects.order_by("at").values_list("action", "actor"))
 
 
+def told(tenant) -> list[str]:
+    """What the operators' first page says of it."""
+    with acting_for_platform("a test"):
+        return [notice.label for notice in attention.notices() if notice.tenant and notice.tenant.pk == tenant.id]
+
+
 def change(tenant, **more) -> dict:
     return {"name": tenant.name, "timezone": "UTC", **more}
 
@@ -143,6 +150,7 @@ def test_an_operator_moves_a_tenant_watches_takes_it_back_and_lets_the_old_copy_
 def test_a_move_is_cancelled_before_its_switch_and_not_after(acme, operator, browser):
     with acting_for_platform("a test"):
         move = orders.plan(lifecycle.named(acme.slug), None, by="a test")
+    assert told(acme) == ["Being moved"]
     shown = browser.get(url("tenants_move_progress", move.pk)).json()
     assert shown["live"] and shown["actions"] == ["cancel"] and "Planned: 0 %" in shown["said"]
     assert browser.get(url("tenants_move_cancel", move.pk)).status_code == 302
@@ -164,6 +172,7 @@ def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing
 
     browser.post(page, change(homing, regulated="on", promotion="later"))
     assert row_of(homing).regulated and row_of(homing).database.name == "shared_1"
+    assert told(homing) == ["Shares a database"]
     browser.post(page, change(homing))
     assert not row_of(homing).regulated
 

@@ -15,7 +15,7 @@ from django.db import IntegrityError, connections
 from django.test import Client
 
 from agents.conversations.models import EndUser
-from metering import operations
+from metering import attention
 from platform_site.errors import Conflict
 from tenants import crypto, databases, directory, placements, provisioning, room
 from tenants.context import acting_for, acting_for_platform, run_for
@@ -243,7 +243,7 @@ def test_where_no_server_may_take_another_the_log_warns_and_operators_are_told(a
             assert room.keep(by="a test") is None
             (warning,) = [record for record in caplog.records if getattr(record, "code", "") == "no_next_database"]
             assert warning.levelname == "WARNING"
-            (notice,) = [one for one in operations.today().attention if one.subject == "Databases"]
+            (notice,) = [one for one in attention.notices() if one.subject == "Databases"]
             assert "no server is marked" in notice.text
             with pytest.raises(TenantUnavailable):
                 room.with_room()
