@@ -199,9 +199,9 @@ def test_a5_a_key_and_a_session_together_are_refused(world):
 @pytest.mark.parametrize("route", PLATFORM_ROUTES, ids=lambda route: route.pattern or "(root)")
 def test_a19_a_tenants_people_are_nobody_at_the_operators_host(route, world, worker):
     victim = world.strangers[0]
-    names = {"object_id": victim.tenant.id, "id": victim.tenant.id, "pk": victim.ids["agent"], "content_type_id": 1,
-             "app_label": "tenants", "url": "nothing-here"}  # fmt: skip
-    ids = {**victim.ids, **{name: str(value) for name, value in names.items()}}
+    number = str(victim.tenant.id)
+    known = {**victim.ids, "object_id": number, "id": number, "content_type_id": "1", "app_label": "tenants"}
+    ids = {**dict.fromkeys(route.parameters, victim.ids["agent"]), **known}
     people = PRINCIPALS[:-1] if FULL else ("owner", PRINCIPALS[PLATFORM_ROUTES.index(route) % 8])
     for method in ("GET", "POST"):
         asked = []
