@@ -80,6 +80,8 @@ class Conversation {
     accepted: ({ id, message, created_at }) => {
       const text = this.unsent.get(id);
       this.#forget(id);
+      if (this.moving) this.at("notice").hidden = true; // what it said would happen, has
+      this.moving = false;
       if (text) this.thread.show({ id: message, client_id: id, role: "user", text, created_at }, this.thread.article(id));
     },
     "turn.started": (event) => this.#follow(event),
@@ -100,7 +102,8 @@ class Conversation {
       this.thread.prepend(messages);
       Object.assign(this.doers("earlier")[0], { disabled: false, hidden: !more });
     },
-    error: ({ id, text, retry_after: wait }) => {
+    error: ({ code, id, text, retry_after: wait }) => {
+      this.moving = code === "moving";
       this.#refuse(id);
       this.#setState(this.state);
       if (id || wait || this.line.ready) this.#tell("notice", wait ? `${text} ${fill(this.words.saySoon, Math.ceil(wait))}` : text);
