@@ -106,7 +106,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case wire.Message():
                 await self._ask(frame)
             case wire.Stop():
-                turns.stop(self.tenant, await self._own(), frame.turn)
+                await turns.stop(self.tenant, await self._own(), frame.turn)
             case wire.Feedback():
                 await self._run(recording.give_feedback, await self._own(), frame.message, frame.value)
             case wire.RequestHuman():

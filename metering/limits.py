@@ -87,6 +87,15 @@ def add(*, use_id: UUID, tokens: int) -> None:
     _charge(use_id, tokens, redis_key("lim", "settled", use_id))
 
 
+def reserved(*, turn_id: UUID) -> int | None:
+    """The tokens that are claimed for a turn now; None if nothing is, or Valkey is away."""
+    try:
+        claim = store.client().hget(redis_key("lim"), f"r:{turn_id.hex}")
+    except RedisError:
+        return None
+    return int(claim.partition(b":")[0]) if claim else None
+
+
 def sessions_now() -> int | None:
     """Conversations of the current tenant with a running turn, for display; None while Valkey is away."""
     try:

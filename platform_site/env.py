@@ -74,6 +74,7 @@ class Environment(BaseSettings):
     upload_bytes: int = 25 * 1024 * 1024
     move_ahead_bytes: int = 100_000_000
     offline_token_seconds: float = 0.01
+    turn_drain_seconds: float = 25
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url", "database_platform_url", "database_provision_url", "database_owner_url")

@@ -98,6 +98,11 @@ def _ended_without_words(turn: UUID, conversation: UUID, missed: list) -> list[w
     return [event] if event else []
 
 
+def is_running(turn: UUID, conversation: UUID) -> bool:
+    """Whether a turn of this conversation has not ended."""
+    return Turn.objects.filter(pk=turn, conversation_id=conversation, state=Turn.State.RUNNING).exists()
+
+
 def finished(turn: UUID, conversation: UUID) -> wire.TurnFinished | None:
     """How a turn ended, as an event; None while it runs or when it is not of this conversation."""
     row = Turn.objects.select_related("conversation").filter(pk=turn, conversation_id=conversation).first()

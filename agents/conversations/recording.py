@@ -1,6 +1,6 @@
 """Writes what happens in a conversation. Each verb is one transaction in the tenant's schema, and safe to repeat."""
 
-from uuid import UUID
+from uuid import UUID, uuid5
 
 from django.conf import settings
 from django.db import IntegrityError, connections
@@ -8,7 +8,13 @@ from django.utils import timezone
 
 from agents import wire
 from agents.conversations import reading
-from agents.conversations.errors import ConversationClosed, EmptyMessage, MessageTooLong, NoConversation
+from agents.conversations.errors import (
+    ConversationClosed,
+    EmptyMessage,
+    MessageTooLong,
+    NoConversation,
+    TooManyWaiting,
+)
 from agents.conversations.models import Conversation, EndUser, Feedback, Handoff, Message, ToolCall, Turn
 from agents.conversations.records import Called, Opened, Use
 from agents.conversations.visitors import Visitor
@@ -17,6 +23,9 @@ from tenants.context import current
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 
+MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
+MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
+WAITING_RETRY_SECONDS = 5
 HANDOFF_TEXT = (
     "The team has been told that you would like to talk to a person. They answer by the contact details on their "
     "site; until then you can go on asking here."
@@ -46,9 +55,13 @@ with conversation as (
     select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
     where c.id = %(conversation)s and u.secret_hash = %(secret_hash)s
     for no key update of c
+), busy as (
+    select count(*) as turns, (array_agg(t.id order by t.started_at desc))[1] as newest
+    from conversations_turn t join conversation on t.conversation_id = conversation.id where t.state = 'running'
 ), turn as (
     insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at)
-    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation where state <> 'closed'
+    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation, busy
+    where state <> 'closed' and busy.turns <= %(most_waiting)s
     on conflict (conversation_id, client_id) do nothing
     returning conversation_id
 ), counted as (
@@ -60,8 +73,8 @@ with conversation as (
         (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
     select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
 )
-select conversation.state, counted.seq, said.id, said.role, said.text from conversation
-left join counted on true
+select conversation.state, counted.seq, busy.turns, busy.newest, said.id, said.role, said.text
+from conversation cross join busy left join counted on true
 left join lateral (
     select id, seq, role, text from conversations_message
     where conversation_id = conversation.id and role in ('user', 'agent') order by seq desc limit %(history)s
@@ -77,7 +90,7 @@ def open_turn(
 
     turn     the id of the turn, if this is a new message; an earlier turn of the same ``client_id`` is returned instead
     version  the published AgentVersion that answers
-    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed  nothing is stored
+    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
     """
     message = Message(
         conversation_id=conversation, turn_id=turn, role="user", text=checked_text(text), client_id=client_id,
@@ -86,23 +99,34 @@ def open_turn(
     found = _append(message, visitor, version) or _begin(message, visitor, version, channel)
     if not found:
         raise NoConversation
-    state, seq = found[0][:2]
+    state, seq, running, behind = found[0][:4]
     if state == Conversation.State.CLOSED:
         raise ConversationClosed
     if seq is None:
-        return reading.opened(conversation, client_id)
+        return _opened_before(conversation, client_id, running)
     return Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
         created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
-        history=reading.as_history(row[2:] for row in found if row[2]),
+        behind=behind, history=reading.as_history(row[4:] for row in found if row[4]),
     )  # fmt: skip
+
+
+def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
+    """Nothing was added: the message had come before, or too many wait."""
+    try:
+        return reading.opened(conversation, client_id)
+    except NoConversation:
+        if running > MOST_WAITING:
+            raise TooManyWaiting(retry_after=WAITING_RETRY_SECONDS) from None
+        raise
 
 
 def _append(message: Message, visitor: Visitor, version) -> list[tuple]:
     """Add a message and its turn to the visitor's conversation.
 
-    Returns  rows of its state, the message's seq if it is new, and id, role and text of an earlier message, if any
-             is there; no row where there is no such conversation of this visitor
+    Returns  rows of its state, the message's seq if it is new, how many turns were running and the newest of them,
+             and id, role and text of an earlier message, if any is there; no row where there is no such conversation
+             of this visitor
     """
     sealed = Message._meta.get_field("text").pre_save(message, True)
     with connections[current().alias].cursor() as cursor:
@@ -112,6 +136,7 @@ def _append(message: Message, visitor: Visitor, version) -> list[tuple]:
                 "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "turn": message.turn_id,
                 "client_id": message.client_id, "now": message.created_at, "version": version.pk,
                 "message": message.pk, "text": bytes(sealed), "history": settings.TURN_HISTORY_MESSAGES,
+                "most_waiting": MOST_WAITING,
             },
         )  # fmt: skip
         return cursor.fetchall()
@@ -204,10 +229,16 @@ def _count_up(conversation: UUID) -> int:
         return cursor.fetchone()[0]
 
 
-def take_over(turn: UUID, *, attempt: int) -> Opened | None:
+def take_over(
+    turn: UUID, *, attempt: int, said: str = "", stopped: bool = False, use: Use | None = None
+) -> Opened | None:
     """Claim a turn whose owner died in ``attempt``: the new attempt's data, or None when it is finished or not ours.
 
-    A turn that a tool has written in, or that has ended two owners, is not run again but marked interrupted.
+    A turn that was to be stopped, that a tool has written in, or that has ended two owners, is not run again: what it
+    had said is kept as its answer.
+
+    said  by the dead attempt, as far as it is known
+    use   of the dead attempt; recorded once
     """
     with atomic():
         row = (
@@ -218,13 +249,32 @@ def take_over(turn: UUID, *, attempt: int) -> Opened | None:
         )
         if row is None:
             return None
-        if row.wrote or row.attempt >= 2:
-            row.state, row.finished_at = Turn.State.INTERRUPTED, timezone.now()
-            row.save(update_fields=["state", "finished_at"])
+        if use:
+            _record_lost_use(row, use)
+        if stopped or row.wrote or row.attempt >= MOST_ATTEMPTS:
+            _end_unfinished(row, said, Turn.State.STOPPED if stopped else Turn.State.INTERRUPTED)
             return None
         row.attempt += 1
         row.save(update_fields=["attempt"])
         return reading.opened(row.conversation_id, row.client_id)
+
+
+def _record_lost_use(turn: Turn, use: Use) -> None:
+    outbox.record(
+        event_id=uuid5(turn.pk, f"attempt {turn.attempt}"), kind="model", model=use.model,
+        input_tokens=use.input_tokens, output_tokens=use.output_tokens, cached_tokens=use.cached_tokens,
+        certainty=use.certainty, agent_id=turn.conversation.agent_id, turn_id=turn.pk, attempt=turn.attempt,
+    )  # fmt: skip
+
+
+def _end_unfinished(turn: Turn, said: str, state: str) -> None:
+    turn.state, turn.finished_at = state, timezone.now()
+    turn.save(update_fields=["state", "finished_at"])
+    if said:
+        Message.objects.create(
+            conversation_id=turn.conversation_id, turn_id=turn.pk, seq=_count_up(turn.conversation_id), role="agent",
+            text=said, outcome=state,
+        )  # fmt: skip
 
 
 def mark_written(turn: UUID) -> None:

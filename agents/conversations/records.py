@@ -7,7 +7,11 @@ from uuid import UUID
 
 @dataclass(frozen=True)
 class Opened:
-    """A turn whose question is stored. ``new`` is False when the same message had come before."""
+    """A turn whose question is stored.
+
+    new     False when the same message had come before
+    behind  the newest turn of the conversation that was running then
+    """
 
     conversation: UUID
     turn: UUID
@@ -20,6 +24,7 @@ class Opened:
     state: str
     new: bool
     agent_id: UUID | None = None
+    behind: UUID | None = None
     history: list[dict] = field(default_factory=list)  # {"role", "text"}, oldest first, without the question
 
 

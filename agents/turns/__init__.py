@@ -2,30 +2,56 @@
 
 import asyncio
 import logging
+from uuid import UUID
 
-from agents.turns import running, sweep
+import redis
+from django.conf import settings
+
+from agents.turns import radio, running, stream, sweep
 from agents.turns.running import follow, launch, open_turn, start, stop
 
 __all__ = ["begin", "drain", "follow", "launch", "open_turn", "start", "stop"]
 
 logger = logging.getLogger(__name__)
-DRAIN_SECONDS = 25
 _keeper: asyncio.Task | None = None
+_asked: set[asyncio.Task] = set()
 
 
 async def begin() -> None:
-    """Before the process takes traffic: keep leases, watch for turns whose owner died."""
+    """Before the process takes traffic: keep leases, tell and hear of turns, watch for those whose owner died."""
     global _keeper
+    stream.begin()
+    await radio.begin(_obey)
     _keeper = asyncio.create_task(sweep.keep(), name="leases")
 
 
+def _obey(message: bytes) -> None:
+    """What another process asks of all."""
+    word, _, rest = message.decode().partition(" ")
+    if word == "stop":
+        tenant_id, _, turn = rest.partition(":")
+        running.stop_here(int(tenant_id), UUID(turn))
+    elif word == "sweep" and not running.draining:
+        _asked.add(task := asyncio.create_task(_sweep_now()))
+        task.add_done_callback(_asked.discard)
+
+
+async def _sweep_now() -> None:
+    try:
+        await sweep.sweep()
+    except redis.RedisError as error:
+        logger.warning("turns not taken over", extra={"error": type(error).__name__})
+
+
 async def drain() -> None:
-    """Before the process ends: let running turns finish, at most DRAIN_SECONDS. The rest is taken over elsewhere."""
+    """Before the process ends: let running turns finish. After settings.TURN_DRAIN_SECONDS, others take them over."""
     running.draining = True  # leases are still renewed, but nothing is taken over
-    deadline = asyncio.get_running_loop().time() + DRAIN_SECONDS
+    deadline = asyncio.get_running_loop().time() + settings.TURN_DRAIN_SECONDS
     while running.here() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)
-    if left := running.here():
-        logger.warning("turns left to others", extra={"count": len(left)})
+    if left := await running.hand_over():
+        logger.warning("turns left to others", extra={"count": left})
     if _keeper:
         _keeper.cancel()
+    await stream.end()
+    await radio.end()

@@ -10,13 +10,14 @@ from uuid import UUID
 import redis
 
 from tenants import store
-from tenants.context import current
-from tenants.keys import system_key
+from tenants.context import TenantRef, acting_for, current
+from tenants.keys import redis_key, system_key
 
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 5_000
 RENEW_SECONDS = LEASE_MS / 1000 / 3.3
+STOP_SECONDS = 600  # how long a wish to stop is kept for an owner, or whoever takes over
 KEY = system_key("turns")
 
 # KEYS the set  ARGV lease_ms member...: (re)start the lease of each member
@@ -68,6 +69,30 @@ async def renew(members: list[str]) -> None:
 async def release(*members: str) -> None:
     """Own them no longer. Raises redis.RedisError."""
     await store.aclient().zrem(KEY, *members)
+
+
+async def let_lapse(members: list[str]) -> None:
+    """Give them up to whoever sweeps next. Raises redis.RedisError."""
+    if members:
+        await store.aclient().zadd(KEY, dict.fromkeys(members, 0), xx=True)
+
+
+async def ask_to_stop(tenant: TenantRef, turn: UUID) -> None:
+    """Leave a note for the turn's owner. Raises redis.RedisError."""
+    await store.aclient().set(_stop_key(tenant, turn), 1, ex=STOP_SECONDS)
+
+
+async def asked_to_stop(turns: list[tuple[TenantRef, UUID]]) -> list[bool]:
+    """For which of these turns such a note was left; one round trip. Raises redis.RedisError."""
+    async with store.aclient().pipeline(transaction=False) as pipeline:
+        for tenant, turn in turns:
+            pipeline.exists(_stop_key(tenant, turn))
+        return [bool(found) for found in await pipeline.execute()]
+
+
+def _stop_key(tenant: TenantRef, turn: UUID) -> str:
+    with acting_for(tenant):
+        return redis_key("turn", turn, "stop")
 
 
 async def sweep() -> list[tuple[int, UUID, int]]:

@@ -1,7 +1,7 @@
 """What has happened in a running turn: a list in the owner's process. A socket is a cursor on it."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from uuid import UUID
 
 from agents import wire
@@ -15,6 +15,7 @@ class Log:
     """Events of one attempt, numbered from 1. One loop appends and reads, so there is no lock.
 
     ended  the last event, once the turn is stored; None as the end of a turn that somebody else finished
+    noted  called after each change
     """
 
     def __init__(self, turn: UUID, attempt: int):
@@ -22,7 +23,13 @@ class Log:
         self.events: list[Event] = []
         self.ended: wire.TurnFinished | None = None
         self.is_over = False
+        self.noted: Callable[[Log], None] | None = None
         self._news = asyncio.Event()
+
+    @property
+    def last_number(self) -> int:
+        """Of the last event; the end counts as one more."""
+        return len(self.events) + (self.ended is not None)
 
     def append(self, make, **fields) -> None:
         """Add ``make(turn=…, attempt=…, n=…, **fields)``."""
@@ -42,6 +49,25 @@ class Log:
     def _tell(self) -> None:
         self._news.set()
         self._news = asyncio.Event()
+        if self.noted:
+            self.noted(self)
+
+    def extend(self, events: list, *, number: int) -> bool:
+        """Add a batch that was written elsewhere and whose last event has this number; what is known is left out.
+
+        Returns  whether nothing is missing before it
+        """
+        first = number - len(events)
+        if first > len(self.events):
+            return False
+        fresh = events[len(self.events) - first :]
+        if fresh and isinstance(fresh[-1], wire.TurnFinished):
+            self.events += fresh[:-1]
+            self.end(fresh[-1])
+        elif fresh:
+            self.events += fresh
+            self._tell()
+        return True
 
     async def follow(self, after: int = 0) -> AsyncIterator[list]:
         """All events after number ``after`` as they come, as many at once as there are; ends with the turn."""

@@ -14,19 +14,16 @@ from django.db import OperationalError
 
 from agents import publishing, wire
 from agents.conversations import reading, recording
-from agents.conversations.errors import TooManyWaiting
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
-from agents.turns import engine, lease
+from agents.turns import engine, lease, mirror, radio, stream
 from agents.turns.log import Log
 from platform_site.errors import PlatformError
-from tenants.context import TenantRef, acting_for, current, run_for
+from tenants.context import TenantRef, acting_for, run_for
 from tenants.ids import uuid7
 
 logger = logging.getLogger(__name__)
-POLL_SECONDS = 0.5
-MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
-RETRY_SECONDS = 5
+AGAIN_SECONDS = 0.1
 draining = False  # set once, when the process is about to end: it takes nothing over any more
 
 
@@ -41,6 +38,11 @@ class Running:
     found: asyncio.Task | None = None  # the search for its passages, if that has begun
     task: asyncio.Task | None = None
     stopped: bool = False
+
+    def abandon(self) -> None:
+        """End its task without storing anything: another owner goes on with it."""
+        if self.task and not self.stopped:
+            self.task.cancel()
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
@@ -58,7 +60,6 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
     Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
     """
     text = recording.checked_text(text)
-    _refuse_long_line(conversation, client_id)
     version = publishing.live_version()
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
@@ -74,14 +75,6 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
     if not opened.new:
         lease.drop(turn, attempt=1)
     return opened
-
-
-def _refuse_long_line(conversation: UUID, client_id: UUID) -> None:
-    """What waits is held in memory, history and all: one visitor must not fill it."""
-    tenant = current()
-    line = {one.opened.client_id for one in here() if one.tenant == tenant and one.opened.conversation == conversation}
-    if len(line) > MOST_WAITING and client_id not in line:
-        raise TooManyWaiting(retry_after=RETRY_SECONDS)
 
 
 async def start(tenant: TenantRef, **question) -> Opened:
@@ -115,6 +108,7 @@ def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None)
         member = lease.member(opened.turn, opened.attempt)
     running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, found)
     _running[key] = running
+    stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
     return running
 
@@ -141,7 +135,7 @@ async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) 
     waited = line.locked()
     try:
         async with line:
-            if waited:
+            if await _wait_elsewhere(running) or waited:
                 running.opened = await run_for(running.tenant, _with_history, running.opened)
             await _answer(running, answer)
             return await engine.store(running.tenant, running.opened, running.log, answer)
@@ -150,6 +144,16 @@ async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) 
             raise
     answer.outcome = "stopped"
     return await engine.store(running.tenant, running.opened, running.log, answer)
+
+
+async def _wait_elsewhere(running: Running) -> bool:
+    """Whether an earlier turn of the conversation ran in another process; it has ended now."""
+    before = running.opened.behind
+    if before is None or (running.tenant.id, before) in _running:
+        return False
+    async for _ in follow(running.tenant, running.opened.conversation, wire.Cursor(turn=before, attempt=1, n=0)):
+        pass
+    return True
 
 
 def _with_history(opened: Opened) -> Opened:
@@ -188,11 +192,29 @@ async def _release(running: Running) -> None:
         logger.warning("lease not released", extra={"turn": str(running.opened.turn), "error": type(error).__name__})
 
 
-def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
-    """Stop a turn of this conversation; what was said so far is stored. False when it does not run here."""
+async def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
+    """Stop a turn of this conversation, wherever it runs; what was said so far is stored. False: no such turn runs."""
     running = _running.get((tenant.id, turn))
-    if running is None or running.opened.conversation != conversation:
+    if running:
+        return running.opened.conversation == conversation and _stop(running)
+    if not await run_for(tenant, reading.is_running, turn, conversation):
         return False
+    try:
+        await lease.ask_to_stop(tenant, turn)
+        await radio.tell_all(f"stop {tenant.id}:{turn}")
+    except redis.RedisError as error:
+        logger.warning("turn not stopped", extra={"turn": str(turn), "error": type(error).__name__})
+        return False
+    return True
+
+
+def stop_here(tenant_id: int, turn: UUID) -> None:
+    """Another process asks for it; whose conversation it is has been checked there."""
+    if running := _running.get((tenant_id, turn)):
+        _stop(running)
+
+
+def _stop(running: Running) -> bool:
     if running.task and not running.stopped:  # once: a second cancellation would hit the storing
         running.stopped = True
         running.task.cancel()
@@ -200,25 +222,45 @@ def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
 
 
 async def follow(tenant: TenantRef, conversation: UUID, cursor: wire.Cursor) -> AsyncIterator[list]:
-    """Lists of events of one turn after ``cursor``, until it has ended.
+    """Lists of events of one turn after ``cursor``, until it has ended, wherever it runs and whoever takes it over.
 
-    A cursor of an earlier attempt begins anew. A turn that runs elsewhere is looked up until it is finished.
+    A cursor of an earlier attempt begins anew.
     """
-    running = _running.get((tenant.id, cursor.turn))
-    if running is not None and running.opened.conversation == conversation:
-        after = cursor.n if cursor.attempt == running.log.attempt else 0
-        async for events in running.log.follow(after):
-            if events:
-                yield events
-        if running.log.ended:
+
+    async def ending() -> wire.TurnFinished | None:
+        return await _ending(tenant, conversation, cursor.turn)
+
+    while (event := await _ended_already(tenant, cursor.turn, ending)) is None:
+        running = _running.get((tenant.id, cursor.turn))
+        if running and running.opened.conversation != conversation:
             return
-    while (event := await _ending(tenant, conversation, cursor.turn)) is None:
-        await asyncio.sleep(POLL_SECONDS)
-        if (tenant.id, cursor.turn) in _running:  # taken over by this process meanwhile
-            async for events in follow(tenant, conversation, cursor.model_copy(update={"attempt": 1, "n": 0})):
-                yield events
-            return
+        source = _followed_here(running, cursor) if running else mirror.follow(tenant, cursor, ending)
+        async for events in source:
+            yield events
+            cursor = _moved_on(cursor, events)
+            if isinstance(events[-1], wire.TurnFinished):
+                return
+        await asyncio.sleep(AGAIN_SECONDS)  # its owner left it: somebody takes it over
     yield [event]
+
+
+async def _ended_already(tenant: TenantRef, turn: UUID, ending) -> wire.TurnFinished | None:
+    """Asked for only where this process does not run it."""
+    return None if (tenant.id, turn) in _running else await ending()
+
+
+async def _followed_here(running: Running, cursor: wire.Cursor) -> AsyncIterator[list]:
+    async for events in running.log.follow(cursor.n if cursor.attempt == running.log.attempt else 0):
+        if events:
+            yield events
+
+
+def _moved_on(cursor: wire.Cursor, events: list) -> wire.Cursor:
+    """The cursor after these events."""
+    numbered = [event for event in events if hasattr(event, "n")]
+    if not numbered:
+        return cursor
+    return wire.Cursor(turn=cursor.turn, attempt=numbered[-1].attempt, n=numbered[-1].n)
 
 
 async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.TurnFinished | None:
@@ -228,3 +270,18 @@ async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.Tur
     except OperationalError:
         logger.warning("turn not looked up", extra={"turn": str(turn)})
         return None
+
+
+async def hand_over() -> int:
+    """Leave all turns of this process to others, who take them over at once; how many."""
+    left = here()
+    for running in left:
+        running.abandon()
+    while here():
+        await asyncio.sleep(0.01)
+    try:
+        await lease.let_lapse([running.member for running in left])
+        await radio.tell_all("sweep")
+    except redis.RedisError as error:  # they lapse by themselves
+        logger.warning("turns not handed over", extra={"error": type(error).__name__})
+    return len(left)

@@ -6,12 +6,16 @@ import time
 from datetime import timedelta
 
 import redis
+from django.conf import settings
 from django.db import DatabaseError
 from django.utils import timezone
 
+from agents import answer, assembly, publishing
 from agents.conversations import recording
 from agents.conversations.models import Turn
-from agents.turns import lease, running
+from agents.conversations.records import Opened, Use
+from agents.turns import lease, mirror, running
+from metering import limits
 from tenants import directory, store
 from tenants.context import acting_for, run_for, run_for_nobody
 from tenants.keys import system_key
@@ -28,10 +32,11 @@ async def keep() -> None:
     while True:
         await asyncio.sleep(lease.RENEW_SECONDS)
         try:
-            if members := [turn.member for turn in running.here()]:
-                await lease.renew(members)
+            if turns := running.here():
+                await lease.renew([turn.member for turn in turns])
+                await _obey_stops(turns)
             if not running.draining and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
-                await _sweep()
+                await sweep()
         except redis.RedisError as error:
             healthy_since = time.monotonic()
             logger.warning("leases not renewed", extra={"error": type(error).__name__})
@@ -39,7 +44,16 @@ async def keep() -> None:
             logger.exception("sweep failed")
 
 
-async def _sweep() -> None:
+async def _obey_stops(turns: list[running.Running]) -> None:
+    """What was said on the radio while it was silent."""
+    wanted = await lease.asked_to_stop([(turn.tenant, turn.opened.turn) for turn in turns])
+    for turn, stop in zip(turns, wanted, strict=True):
+        if stop:
+            running.stop_here(turn.tenant.id, turn.opened.turn)
+
+
+async def sweep() -> None:
+    """Take over what nobody owns any more. Raises redis.RedisError."""
     if not await store.aclient().exists(WHOLE_KEY):
         await _refill()
     mine = {turn.member for turn in running.here()}
@@ -51,19 +65,40 @@ async def _sweep() -> None:
             tenant = await run_for_nobody(directory.by_id, tenant_id)
             if tenant:
                 await _take_over(tenant, turn, attempt)
-        except DatabaseError:  # it lapses and is looked at again; one tenant's trouble must not keep the others waiting
+        except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
             logger.exception("turn not taken over", extra={"turn": str(turn), "tenant_id": tenant_id})
             continue
         await lease.release(name)
 
 
 async def _take_over(tenant, turn, attempt: int) -> None:
-    opened = await run_for(tenant, recording.take_over, turn, attempt=attempt)
+    """Run it again, or keep what was said where it must not run again. What the dead attempt used is estimated."""
+    said = await mirror.said(tenant, turn, attempt)
+    [stopped] = await lease.asked_to_stop([(tenant, turn)])
+    opened = await run_for(tenant, _claim, turn, attempt, said, stopped)
     if opened is None:
         return
     logger.info("turn taken over", extra={"turn": str(turn), "attempt": opened.attempt, "tenant_id": tenant.id})
     await run_for(tenant, lease.claim, turn, attempt=opened.attempt)
     running.launch(tenant, opened)
+
+
+def _claim(turn, attempt: int, said: str, stopped: bool) -> Opened | None:
+    use = _lost_use(turn, said)
+    opened = recording.take_over(turn, attempt=attempt, said=said, stopped=stopped, use=use)
+    if use:
+        limits.settle(turn_id=turn, tokens=use.input_tokens + use.output_tokens, attempt=attempt)
+    return opened
+
+
+def _lost_use(turn, said: str) -> Use | None:
+    """What the provider will count for an attempt that nobody finished; None where it was not asked."""
+    reserved = limits.reserved(turn_id=turn)
+    if not (reserved or said):
+        return None
+    agent = assembly.agent_of(publishing.live_version())
+    prompt = max(0, (reserved or 0) - settings.MODEL_ANSWER_TOKENS)
+    return Use(agent.model, prompt, answer.tokens_in(len(said.encode())), 0, "estimated")
 
 
 async def _refill() -> None:

@@ -74,8 +74,8 @@ def test_a_tenant_that_cannot_be_reached_does_not_keep_the_others_orphans_waitin
         store.client().delete(lease.KEY, sweep.WHOLE_KEY)
         with acting_for(globex):
             Turn.objects.update(started_at=timezone.now() - timedelta(minutes=1))
-        asyncio.run(sweep._sweep())  # finds it; nobody renews it
+        asyncio.run(sweep.sweep())  # finds it; nobody renews it
         store.client().zadd(lease.KEY, {name: 1 for name in store.client().zrange(lease.KEY, 0, -1)})
-    asyncio.run(sweep._sweep())
+    asyncio.run(sweep.sweep())
     with acting_for(globex):
         assert Turn.objects.get(pk=orphan).state == Turn.State.INTERRUPTED

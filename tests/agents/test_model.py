@@ -3,15 +3,9 @@
 A local server speaks OpenAI's API; the last user message orders what it does (tests/doubles/openai_server.py).
 """
 
-import asyncio
-import os
-import signal
-import subprocess
-from urllib.parse import urlsplit
-from uuid import UUID, uuid4
+from uuid import uuid4
 
 import pytest
-from django.conf import settings
 
 from agents import publishing
 from agents.conversations import recording, visitors
@@ -187,41 +181,6 @@ async def test_another_visitor_cannot_stop_the_answer(browser, acme, model_proce
         delta = await chat.until("delta")
         await stranger.send({"type": "stop", "turn": delta["turn"]})
         assert (await chat.until("turn.finished"))["outcome"] == "done"
-
-
-async def test_r1_a_turn_whose_process_was_killed_is_answered_by_the_next_one(acme, provider):
-    environment = {
-        "OPENAI_BASE_URL": provider.url,
-        "OPENAI_API_KEY": "sk-stand-in",
-        "DEFAULT_MODEL": "openai/stand-in",
-        # a Valkey database of their own: any web process may take a turn over, also one with another model
-        "REDIS_URL": urlsplit(settings.REDIS_URL)._replace(path="/9").geturl(),
-    }
-    with web_process(**environment) as first, web_process(**environment) as second:
-        browser = Browser(acme, first)
-        async with browser.socket() as chat:
-            await chat.ask("[[tokens=40]][[gap=0.05]]")
-            delta = await chat.until("delta")
-            _kill(first)
-        cursor = {"turn": delta["turn"], "attempt": 1, "n": delta["n"]}
-        browser.port = second
-        hello = {"conversation": chat.ready["conversation"], "seq": 1, "turn": cursor}
-        async with browser.socket(hello=hello) as again:
-            finished = await asyncio.wait_for(again.until("turn.finished"), 40)
-    assert (finished["outcome"], finished["attempt"]) == ("done", 2)
-    assert len(finished["message"]["text"].split()) == 40
-
-    def stored():
-        turn = Turn.objects.get(pk=UUID(finished["turn"]))
-        return turn.attempt, turn.state, Message.objects.filter(role="agent").count()
-
-    assert await run_for(acme, stored) == (2, "done", 1)
-
-
-def _kill(port: int) -> None:
-    """kill -9 the web process on a port."""
-    found = subprocess.run(["pgrep", "-f", f"uvicorn.*--port {port} "], capture_output=True, text=True, check=True)
-    os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
 
 
 def test_a_turn_that_killed_two_processes_is_not_run_again(acme):

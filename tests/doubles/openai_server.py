@@ -170,6 +170,8 @@ async def _stream(reader, writer, body: dict, reply: Reply) -> bool:
         if index == reply.stall:
             await reader.read()
             return False
+        if writer.is_closing():  # the caller has gone
+            return False
         for piece in _chunked(event, reply.split):
             writer.write(piece)
             if reply.split:

@@ -1,0 +1,89 @@
+"""A visitor whose socket drops at random moments and comes back at any of several web processes."""
+
+import random
+from dataclasses import dataclass, field
+from uuid import uuid4
+
+import httpx
+import websockets
+
+from tests.agents.chatting import Browser, Chat
+
+
+@dataclass
+class Seen:
+    """What the page of one question shows, as chat.js keeps it."""
+
+    client_id: str
+    turn: str = ""
+    attempt: int = 1
+    n: int = 0
+    text: str = ""
+    finished: dict | None = None
+    faults: list[str] = field(default_factory=list)
+
+    @property
+    def cursor(self) -> dict:
+        """Where to go on."""
+        return {"turn": self.turn, "attempt": self.attempt, "n": self.n}
+
+    def take(self, event: dict) -> None:
+        """One event of the server."""
+        if event["type"] == "accepted" and event["id"] == self.client_id:
+            self.turn = event["turn"]
+        elif event["type"] == "message" and event["message"]["client_id"] == self.client_id:
+            self.turn = event["message"]["turn"]  # it was stored, but the drop was faster than the news
+        elif event["type"] == "delta" and event["turn"] == self.turn:
+            self._take_text(event)
+        elif event["type"] == "turn.finished" and event["turn"] == self.turn:
+            self._take_end(event)
+
+    def _take_end(self, event: dict) -> None:
+        """The stored message replaces what was streamed, of which it is the whole or, after a drop, the rest too."""
+        if self.finished:
+            self.faults.append("ended twice")
+        self.finished, shown = event, self.text
+        self.text = event["message"]["text"] if event["message"] else ""
+        if not self.text.startswith(shown):
+            self.faults.append(f"{shown!r} was shown and {self.text!r} stored")
+
+    def _take_text(self, event: dict) -> None:
+        if event["attempt"] > self.attempt:
+            self.attempt, self.n, self.text = event["attempt"], 0, ""
+        if event["attempt"] < self.attempt or event["n"] <= self.n:
+            self.faults.append(f"came again: {event['attempt']}-{event['n']} after {self.attempt}-{self.n}")
+        self.n, self.text = event["n"], self.text + event["text"]
+
+
+class Restless:
+    """One visitor. ``ports``: of the web processes, changed by the test when it starts others."""
+
+    def __init__(self, tenant, ports: list[int]):
+        self.browser, self.ports = Browser(tenant, ports[0]), ports
+        self.conversation, self.seq = str(uuid4()), 0
+        self.begun = False  # it has seen the first words of an answer
+
+    async def ask(self, text: str, *, most_events: int = 12) -> Seen:
+        """Ask and see the answer through, over as many sockets as it takes."""
+        seen = Seen(str(uuid4()))
+        while seen.finished is None:
+            self.browser.port = random.choice(self.ports)
+            hello = {"conversation": self.conversation, "seq": self.seq}
+            hello |= {"turn": seen.cursor} if seen.turn else {}
+            try:
+                async with self.browser.socket(hello=hello) as chat:
+                    if not seen.turn:
+                        await chat.ask(text, client_id=seen.client_id)
+                    await self._look(chat, seen, random.randint(1, most_events))
+            except (OSError, websockets.WebSocketException, httpx.TransportError, TimeoutError):
+                continue  # the process has gone: another one
+        return seen
+
+    async def _look(self, chat: Chat, seen: Seen, events: int) -> None:
+        for _ in range(events):
+            event = await chat.next()
+            self.seq = max(self.seq, event.get("seq", 0))
+            seen.take(event)
+            self.begun = self.begun or seen.n > 0
+            if seen.finished:
+                return
