@@ -47,7 +47,6 @@ CASES = (
     Case("a23", "Every command acts for the platform; tools and doors call the same verbs.",
          "tools of tenants and an MCP endpoint wait until there are any"),
     Case("a24", "No route takes a tenant from its caller."),
-    Case("r14", "The fleet's migration is killed in the middle of a tenant, and fails for one of many.",
-         "moves that were killed bear this number, too"),
+    Case("r14", "The fleet's migration is killed in the middle of a tenant, and fails for one of many."),
     Case("r15", "Provisioning is killed at every statement, opening a database and moving at every step."),
 )  # fmt: skip
