@@ -3,15 +3,25 @@
 from psycopg.conninfo import conninfo_to_dict
 
 POOL_SIZE = 8
+STATEMENT_SECONDS = 10  # somebody waits for it
+# a server or a network that vanished is noticed after 15 seconds, also between two statements
+VANISHED = {"keepalives_idle": 6, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 OURS = frozenset({"dbname", "user", "password", "host", "port", "options", "connect_timeout"})
 
 
-def database(url: str, search_path: str, *, pooled: bool = True, pool_size: int = POOL_SIZE) -> dict:
-    """An entry of DATABASES. Pooled connections go back after each piece of work, with nothing left on them."""
+def database(
+    url: str, search_path: str, *, pooled: bool = True, pool_size: int = POOL_SIZE, patient: bool = False
+) -> dict:
+    """An entry of DATABASES. Pooled connections go back after each piece of work, with nothing left on them.
+
+    patient  a statement may take as long as it needs: operators' work
+    """
     parts = conninfo_to_dict(url) if url else {}
+    limit = "" if patient else f" -c statement_timeout={STATEMENT_SECONDS}s"
     options = {
+        **VANISHED,
         **{name: value for name, value in parts.items() if name not in OURS},  # sslmode and the like
-        "options": f"-c search_path={search_path} -c TimeZone=UTC -c lock_timeout=5s",
+        "options": f"-c search_path={search_path} -c TimeZone=UTC -c lock_timeout=5s{limit}",
         "connect_timeout": 2,
     }
     if pooled:

@@ -107,11 +107,13 @@ TEMPLATES = [
 # --- databases (notes in docs/decisions/0002)
 DATABASES = {
     "default": postgres.database(env.database_url, "public", pool_size=env.database_pool_size),
-    "platform": postgres.database(env.database_platform_url, "public", pool_size=env.database_pool_size),
-    "provision": postgres.database(env.database_provision_url, "pg_catalog", pooled=False),
+    "platform": postgres.database(
+        env.database_platform_url, "public", pool_size=env.database_pool_size, patient=True
+    ),
+    "provision": postgres.database(env.database_provision_url, "pg_catalog", pooled=False, patient=True),
 }
 if env.database_owner_url:
-    DATABASES["owner"] = postgres.database(env.database_owner_url, "public", pooled=False)
+    DATABASES["owner"] = postgres.database(env.database_owner_url, "public", pooled=False, patient=True)
 DATABASE_URL = env.database_url
 POOL_SIZE = env.database_pool_size
 

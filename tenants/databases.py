@@ -37,7 +37,7 @@ def ensure_provision_alias(database: "Database") -> str:
         return PROVISION
     alias = f"{PROVISION}:{database.alias}"
     if alias not in connections.settings:
-        _add(alias, postgres.database(provision_address(database), "pg_catalog", pooled=False))
+        _add(alias, postgres.database(provision_address(database), "pg_catalog", pooled=False, patient=True))
     return alias
 
 

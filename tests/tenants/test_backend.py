@@ -1,5 +1,7 @@
 """The database backend: a connection is what the context says, at every statement, or the statement is refused."""
 
+import os
+import signal
 import threading
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -11,6 +13,7 @@ from psycopg.pq import TransactionStatus
 
 from agents.conversations.models import EndUser
 from tenants import databases
+from tenants.backend import deadlines
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NoTenantContext, TenantMismatch
 from tenants.models import AuditEvent, Database
@@ -237,6 +240,30 @@ def test_a_connection_that_died_in_use_is_not_kept(acme):
             cursor.execute("select pg_terminate_backend(%s, 1000)", [pid])
         connections[acme.alias].close()
         assert pid_of_a_used_connection(acme) != pid
+
+
+def test_r19_a_silent_database_costs_a_bounded_time_and_one_connection(acme, monkeypatch):
+    monkeypatch.setattr(deadlines, "SECONDS", 0.5)
+    with acting_for(acme), connections[acme.alias].cursor() as cursor:
+        cursor.execute("select pg_backend_pid()")
+        process = cursor.fetchone()[0]
+        os.kill(process, signal.SIGSTOP)
+        try:
+            with pytest.raises(OperationalError):
+                cursor.execute("select 1")
+        finally:
+            os.kill(process, signal.SIGCONT)
+        connections[acme.alias].close()
+        assert state_of(acme) == expected(acme)
+
+
+def test_a_statement_that_somebody_waits_for_is_ended_by_the_server(acme):
+    with acting_for(acme), connections[acme.alias].cursor() as cursor:
+        cursor.execute("show statement_timeout")
+        assert cursor.fetchone() == ("10s",)
+    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
+        cursor.execute("show statement_timeout")
+        assert cursor.fetchone() == ("0",)
 
 
 def test_a_connection_given_back_inside_a_transaction_keeps_nothing(acme):

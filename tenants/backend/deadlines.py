@@ -1,0 +1,80 @@
+"""Ends statements whose server is silent: frozen, or behind a line that swallows everything.
+
+Such a server shows no error by itself, and each statement would hold a thread and a pooled connection for ever.
+PostgreSQL's statement_timeout ends what is slow; this ends what is not answered at all, by shutting the socket down
+under it, which the driver takes for a lost connection.
+"""
+
+import logging
+import os
+import socket
+import threading
+import time
+
+logger = logging.getLogger(__name__)
+
+SECONDS = 12.0  # more than statement_timeout (platform_site/postgres.py), whose error says more
+LOOK_SECONDS = 1.0
+
+_awaited: dict[int, tuple[float, int]] = {}  # by thread: until when, and the socket's descriptor
+_watching: threading.Thread | None = None
+_starting = threading.Lock()
+
+
+class answered:  # noqa: N801  used as a function
+    """``with answered(connection): ...``: what is asked inside is answered in time, or the connection is lost."""
+
+    __slots__ = ("_connection", "_outer", "_thread")
+
+    def __init__(self, connection):
+        self._connection = connection
+
+    def __enter__(self):
+        self._thread = threading.get_ident()
+        self._outer = _awaited.get(self._thread)
+        if not self._connection.closed:
+            _awaited[self._thread] = time.monotonic() + SECONDS, self._connection.fileno()
+            _watch()
+
+    def __exit__(self, *error):
+        if self._outer:
+            _awaited[self._thread] = self._outer
+        else:
+            _awaited.pop(self._thread, None)
+
+
+def _watch() -> None:
+    global _watching
+    if _watching is None:
+        with _starting:
+            if _watching is None:
+                _watching = threading.Thread(target=_look, name="silent databases", daemon=True)
+                _watching.start()
+
+
+def _look() -> None:
+    while True:
+        time.sleep(LOOK_SECONDS)
+        now = time.monotonic()
+        for thread, awaited in list(_awaited.items()):
+            if awaited[0] < now and _awaited.get(thread) is awaited:
+                logger.warning("a database does not answer: its connection is given up")
+                _shut(awaited[1])
+
+
+def _shut(descriptor: int) -> None:
+    try:
+        with socket.socket(fileno=os.dup(descriptor)) as line:
+            line.shutdown(socket.SHUT_RDWR)
+    except OSError as error:
+        logger.info("the connection had closed by itself", extra={"error": type(error).__name__})
+
+
+def _forget() -> None:
+    """Threads do not live on in a fork."""
+    global _watching
+    _watching = None
+    _awaited.clear()
+
+
+os.register_at_fork(after_in_child=_forget)
