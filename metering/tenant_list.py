@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from metering.models import Subscription
 from tenants import fleet, schema_template
+from tenants.errors import NoAddress
 from tenants.models import Database, Tenant
 
 
@@ -30,6 +31,6 @@ def listed(tell: Callable[[str], None]) -> list[dict]:
 def _sizes(database: Database, tell: Callable[[str], None]) -> dict[str, int]:
     try:
         return fleet.sizes(database)
-    except (OperationalError, KeyError):
+    except (OperationalError, NoAddress):
         tell(f"The database {database.name} does not answer; see manage.py database check {database.name}.")
         return {}

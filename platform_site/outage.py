@@ -11,11 +11,13 @@ RETRY_SECONDS = 5
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether this came of PostgreSQL or Valkey being away, not of a fault of ours."""
+    """Whether this came of PostgreSQL, Valkey or another service being away, not of a fault of ours."""
     import redis.exceptions
     from django.db.utils import OperationalError
 
-    return isinstance(error, OperationalError | redis.exceptions.RedisError)
+    from platform_site.errors import TemporaryFailure
+
+    return isinstance(error, OperationalError | redis.exceptions.RedisError | TemporaryFailure)
 
 
 @contextmanager

@@ -4,20 +4,24 @@ A tenant is always read together with the row of its database, so whatever proce
 """
 
 import os
+import secrets
 from threading import Lock
 from typing import TYPE_CHECKING
 
+import psycopg
 from django.conf import settings
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from platform_site import postgres
 from tenants import crypto
+from tenants.errors import NoAddress
 
 if TYPE_CHECKING:
     from tenants.models import Database
 
 PROVISION = "provision"
+CONNECT_SECONDS = 5
 _lock = Lock()
 
 
@@ -44,12 +48,12 @@ def ensure_provision_alias(database: "Database") -> str:
 def address(database: "Database") -> str:
     """Where it is and its login, as libpq reads it: from the row, or from the environment variable that the row names.
 
-    Raises  KeyError  the variable is not set
+    Raises  NoAddress  the variable is not set, or holds something else
     """
     if database.url_variable == "DATABASE_URL":
         return settings.DATABASE_URL
     if database.url_variable:
-        return os.environ[database.url_variable]
+        return _address_in(database.url_variable)
     return make_conninfo(
         settings.DATABASE_URL,  # for what it says of the line: TLS and the like
         host=database.host,
@@ -60,10 +64,23 @@ def address(database: "Database") -> str:
     )
 
 
+def _address_in(variable: str) -> str:
+    """What an environment variable holds. The refusal does not show it: it may be a secret meant for another."""
+    found = os.environ.get(variable, "")
+    try:
+        known = conninfo_to_dict(found)
+    except psycopg.ProgrammingError:
+        known = {}
+    if not known.keys() >= {"dbname", "user"}:
+        raise NoAddress(f"The variable {variable} is not set in this process, or is not the address of a database.")
+    return found
+
+
 def provision_address(database: "Database") -> str:
     """The same place for the provisioning login, which exists once on the server."""
     place, ours = conninfo_to_dict(address(database)), connections[PROVISION].settings_dict
-    return make_conninfo(**{**place, "user": ours["USER"], "password": ours["PASSWORD"]})
+    login = {"user": ours["USER"], "password": ours["PASSWORD"]}
+    return make_conninfo(**{"connect_timeout": CONNECT_SECONDS} | place | login)
 
 
 def login_of(database: "Database") -> str:
@@ -72,13 +89,22 @@ def login_of(database: "Database") -> str:
 
 
 def is_same(one: "Database", other: "Database") -> bool:
-    """Whether two rows are one physical database."""
+    """Whether two rows have the same address; `are_one` asks the servers."""
     return same_place(conninfo_to_dict(address(one)), conninfo_to_dict(address(other)))
 
 
 def same_place(one: dict, other: dict) -> bool:
     """Whether two addresses lead to one physical database, whatever their logins."""
     return _place(one) == _place(other)
+
+
+def are_one(address: str, other: str) -> bool:
+    """Whether two addresses lead to one physical database, however they are spelled: a lock taken by one shows."""
+    key = secrets.randbits(62)
+    patience = {"connect_timeout": CONNECT_SECONDS}
+    with psycopg.connect(address, **patience) as first, psycopg.connect(other, **patience) as second:
+        first.execute("select pg_advisory_xact_lock(%s)", [key])
+        return not second.execute("select pg_try_advisory_xact_lock(%s)", [key]).fetchone()[0]
 
 
 def server_of(database: "Database") -> tuple[str, str]:

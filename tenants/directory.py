@@ -1,5 +1,6 @@
 """Finds tenants by host or id, before any context exists. Kept in the process for some seconds."""
 
+import logging
 import time
 from dataclasses import dataclass
 
@@ -7,7 +8,10 @@ from django.conf import settings
 
 from tenants import names
 from tenants.context import TenantRef, learn_move
+from tenants.errors import NoAddress
 from tenants.models import Domain, Move, Tenant
+
+logger = logging.getLogger(__name__)
 
 CACHE_SECONDS = 5
 MOST_ENTRIES = 10_000
@@ -81,9 +85,15 @@ def is_moving(tenant_id: int) -> bool:
 
 
 def all_active() -> list[TenantRef]:
-    """Every tenant whose schema is ready, by id."""
+    """Every tenant whose schema is ready, by id; but for those whose database has no address in this process."""
     ready = Tenant.objects.select_related("database").exclude(state__in=Tenant.NOT_READY)
-    return [tenant.ref() for tenant in ready.order_by("pk")]
+    found = []
+    for tenant in ready.order_by("pk"):
+        try:
+            found.append(tenant.ref())
+        except NoAddress as error:
+            logger.error("tenant left out", extra={"of_tenant": tenant.pk, "error": str(error)})  # noqa: TRY400
+    return found
 
 
 def forget() -> None:

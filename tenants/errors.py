@@ -44,6 +44,12 @@ class TenantUnavailable(TemporaryFailure):
     code = "tenant_unavailable"
 
 
+class NoAddress(TenantUnavailable):
+    """This process does not know where a database is. The text names its environment variable, for operators."""
+
+    code = "no_address"
+
+
 class TenantMoved(TenantUnavailable):
     """The tenant has left the place where this work looked for it; begun again, the work finds it."""
 

@@ -64,7 +64,7 @@ class Run:
 
 
 def sizes(database: Database) -> dict[str, int]:
-    """Bytes of each tenant's schema there, by its name; one round trip. Raises OperationalError, KeyError."""
+    """Bytes of each tenant's schema there, by its name; one round trip. Raises OperationalError, NoAddress."""
     with connections[databases.ensure_provision_alias(database)].cursor() as cursor:
         cursor.execute(SIZES)
         return dict(cursor.fetchall())

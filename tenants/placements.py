@@ -13,17 +13,16 @@ from contextlib import contextmanager
 import psycopg
 from django.conf import settings
 from django.db import connections
-from django.db.models import F
+from django.db.models import F, Q
 from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 
 from platform_site.errors import BadInput, Conflict, NotFound
 from tenants import databases
-from tenants.models import MOST_TENANTS, Database
+from tenants.errors import NoAddress
+from tenants.models import MOST_TENANTS, Database, Move
 
 logger = logging.getLogger(__name__)
-
-CONNECT_SECONDS = 5
 
 
 def open_dedicated(*, reserved_for: str, by: str) -> Database:
@@ -83,6 +82,19 @@ def drop_dedicated(database: Database, *, by: str) -> None:
     logger.info("database dropped", extra={"database": database.name, "by": by})
 
 
+def drop_unused(database: Database, *, by: str) -> None:
+    """The same on an operator's word, who may not know of a move. Raises Conflict also while one needs it."""
+    moves = Move.objects.select_related("tenant")
+    if kept := moves.filter(source=database, state=Move.State.RETAINED).first():
+        raise Conflict(
+            f"“{database.name}” keeps the old copy of {kept.tenant}, who can still be taken back. "
+            f"It is dropped with that copy on {kept.retained_until:%-d %B %Y, %H:%M} UTC."
+        )
+    if coming := moves.filter(Q(source=database) | Q(target=database), state__in=Move.UNDER_WAY).first():
+        raise Conflict(f"{coming.tenant} is being moved to or from “{database.name}”. See manage.py moves.")
+    drop_dedicated(database, by=by)
+
+
 def named(name: str) -> Database:
     """A database by its name. Raises NotFound."""
     database = Database.objects.filter(name=name).first()
@@ -94,6 +106,8 @@ def named(name: str) -> Database:
 def for_new_tenant(name: str) -> Database:
     """The database an operator chose for a new tenant. Raises NotFound, Conflict."""
     database = named(name)
+    if database.kind == Database.Kind.DEDICATED:  # also while it is empty: its tenant may come back
+        raise Conflict(f"“{name}” was opened for one tenant alone. Let one be opened (--dedicated or --to-dedicated).")
     if database.state != Database.State.OPEN:
         raise Conflict(f"“{name}” takes no new tenants: {database.get_state_display().lower()}.")
     if database.tenants.count() >= database.room or database.has_all_bytes:
@@ -114,15 +128,22 @@ def set_limits(database: Database, **fields) -> None:
 
     Only a shared database may have others opened beside it: a dedicated one goes with its tenant.
     """
+    check_limits(database, **fields)
+    if fields:
+        database.save(update_fields=list(fields))
+
+
+def check_limits(database: Database, **fields) -> None:
+    """The same on the row alone, which need not be stored yet."""
     if fields.get("may_create") and database.kind != Database.Kind.SHARED:
         raise BadInput(f"“{database.name}” is one tenant's own. Mark a shared database on the same server.")
     if fields.get("capacity_tenants", 0) > MOST_TENANTS:
         raise BadInput(f"A database takes at most {MOST_TENANTS} tenants: beyond, its catalogue slows everything down.")
+    if (fields.get("capacity_bytes") or 0) < 0:
+        raise BadInput("A database cannot take fewer than 0 bytes.")
     for name, value in fields.items():
         setattr(database, name, value)
     database.full_clean(exclude=["sealed_password"])
-    if fields:
-        database.save(update_fields=list(fields))
 
 
 def change_password(database: Database) -> None:
@@ -144,11 +165,22 @@ def check(database: Database) -> dict:
         with psycopg.connect(databases.address(database), connect_timeout=2, autocommit=True) as connection:
             found["bytes"] = connection.execute("select pg_database_size(current_database())").fetchone()[0]
             found["faults"] = _faults(connection, database)
-    except KeyError:
-        found |= {"answers": False, "faults": [f"The variable {database.url_variable} is not set in this process."]}
+    except NoAddress as error:
+        found |= {"answers": False, "faults": [str(error)]}
     except psycopg.OperationalError as error:
         found |= {"answers": False, "faults": [f"It does not answer: {str(error).strip()}"]}
     return found
+
+
+def twin_of(database: Database) -> Database | None:
+    """The known database that this one is, if it is one by another name. One that does not answer is passed over."""
+    for known in Database.objects.exclude(pk=database.pk).order_by("pk"):
+        try:
+            if databases.are_one(databases.address(database), databases.address(known)):
+                return known
+        except (psycopg.OperationalError, NoAddress) as error:
+            logger.warning("not compared", extra={"database": known.name, "error": str(error)})
+    return None
 
 
 def _faults(connection, database: Database) -> list[str]:
@@ -225,7 +257,7 @@ def on_server(of: Database | None = None) -> Iterator[psycopg.Connection]:
     of  on the server of this database, connected to another one there; else on our own
     """
     place = _ours() if of is None or databases.is_on_our_server(of) else _elsewhere(of)
-    with psycopg.connect(**{"connect_timeout": CONNECT_SECONDS} | place, autocommit=True) as connection:
+    with psycopg.connect(**{"connect_timeout": databases.CONNECT_SECONDS} | place, autocommit=True) as connection:
         yield connection
 
 

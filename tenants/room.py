@@ -11,7 +11,7 @@ from django.db.models import Count, F, QuerySet
 
 from platform_site.errors import Conflict
 from tenants import databases, placements
-from tenants.errors import TenantUnavailable
+from tenants.errors import NoAddress, TenantUnavailable
 from tenants.models import Database
 
 logger = logging.getLogger(__name__)
@@ -71,8 +71,8 @@ def measure() -> dict[int, int]:
     for database in Database.objects.exclude(state__in=(Database.State.OPENING, Database.State.DROPPING)):
         try:
             by_server[databases.server_of(database)].append(database)
-        except KeyError:
-            logger.warning("the address of a database is not set", extra={"database": database.name})
+        except NoAddress as error:
+            logger.warning("a database was not measured", extra={"database": database.name, "error": str(error)})
     found = {}
     for group in by_server.values():
         found |= _measured(group)

@@ -13,6 +13,7 @@ from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections
 from django.test import Client
+from django.utils import timezone
 
 from agents.conversations.models import EndUser
 from metering import attention
@@ -21,7 +22,7 @@ from tenants import crypto, databases, directory, placements, provisioning, room
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
-from tenants.models import Database, Tenant
+from tenants.models import Database, Move, Tenant
 from tests.conftest import host_of
 
 
@@ -294,6 +295,85 @@ def test_on_another_server_one_is_opened_beside_a_known_one_used_and_dropped(all
         finally:
             Database.objects.filter(name="shared_1").update(may_create=True)
             known.delete()
+
+
+@pytest.fixture
+def left(acme):
+    """A dedicated database that acme has left, and the move that keeps its old copy there."""
+    with acting_for_platform("a test"):
+        own = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+        home = Tenant.objects.get(pk=acme.id).database
+        move = Move.objects.create(
+            tenant_id=acme.id, source=own, target=home, state="retained", retained_until=timezone.now(), ordered_by="me"
+        )
+        yield move
+        move.delete()
+        placements.drop_dedicated(own, by="a test")
+
+
+@pytest.mark.parametrize("state", ["retained", "copying"])
+def test_a_database_that_a_move_needs_is_not_dropped(left, state):
+    with acting_for_platform("a test"):
+        Move.objects.filter(pk=left.pk).update(state=state)
+    with pytest.raises(CommandError, match=left.tenant.name):
+        call_command("database", "drop", left.source.name)
+    assert databases_and_roles(left.source) == (1, 1)
+
+
+def test_a_dedicated_database_that_stands_empty_takes_nobody_else(left, globex):
+    for command in (["move_tenant", globex.slug, "--to"], ["create_tenant", "New", "--vertical=healthcare",
+                    "--plan=pro", "--database"]):  # fmt: skip
+        with pytest.raises(CommandError, match="for one tenant alone"):
+            call_command(*command, left.source.name)
+
+
+@pytest.fixture
+def by_another_name(monkeypatch) -> str:
+    """The variable that holds the address of our own database, spelled differently."""
+    ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
+    there = "localhost" if ours["host"] != "localhost" else "127.0.0.1"
+    monkeypatch.setenv("TWIN_URL", psycopg.conninfo.make_conninfo(settings.DATABASE_URL, host=there))
+    return "TWIN_URL"
+
+
+def test_one_database_is_not_added_twice_however_its_address_is_spelled(by_another_name):
+    with pytest.raises(CommandError, match="“shared_1” by another address"):
+        call_command("database", "add", "--name", "twin", "--url-variable", by_another_name)
+
+
+def test_a_variable_that_holds_no_address_is_refused_and_not_shown(monkeypatch):
+    monkeypatch.setenv("ODD_URL", "a secret of another kind")
+    with pytest.raises(CommandError, match="ODD_URL") as refused:
+        call_command("database", "add", "--name", "odd", "--url-variable", "ODD_URL")
+    assert "secret" not in str(refused.value)
+
+
+def test_a_database_without_an_address_here_stops_its_tenant_alone(acme, globex):
+    with acting_for_platform("a test"):
+        lost = Database.objects.create(name="lost", url_variable="NOT_SET_HERE", state="full")
+        home = Tenant.objects.get(pk=acme.id).database
+        Tenant.objects.filter(pk=acme.id).update(database=lost)
+        directory.forget()
+        try:
+            ids = {ref.id for ref in directory.all_active()}
+            assert globex.id in ids and acme.id not in ids
+            answer = Client(headers={"host": host_of(acme)}, raise_request_exception=False).get("/chat/")
+            assert (answer.status_code, b"NOT_SET_HERE" in answer.content) == (503, False)
+            with pytest.raises(CommandError, match="NOT_SET_HERE"):
+                call_command("move_tenant", acme.slug, "--to-dedicated")
+        finally:
+            Tenant.objects.filter(pk=acme.id).update(database=home)
+            lost.delete()
+            directory.forget()
+
+
+def test_limits_that_cannot_be_are_refused_before_a_database_is_opened():
+    with acting_for_platform("a test"):
+        before = Database.objects.count()
+        for wrong in (["--capacity-tenants", "501"], ["--capacity-bytes=-1"], ["--region", "x" * 41]):
+            with pytest.raises(CommandError):
+                call_command("database", "add", "--shared", *wrong)
+        assert Database.objects.count() == before
 
 
 def test_limits_are_set_by_command_and_refused_where_they_cannot_be(lonely):

@@ -71,14 +71,16 @@ class Command(PlatformCommand):
 
     def do_add(self, options):
         """A new row, and the database behind it where it is ours to make."""
+        limits = _limits(options)
         if options["shared"]:
+            placements.check_limits(Database(kind=Database.Kind.SHARED, name="new", url_variable="NEW"), **limits)
             near = placements.named(options["near"]) if options["near"] else None
             row = placements.open_shared(by=self.by, near=near)
         elif options["name"] and options["url_variable"]:
-            row = self._known(options)
+            row = self._known(options, limits)
         else:
             raise CommandError("Say --shared, or --name and --url-variable.")
-        placements.set_limits(row, **_limits(options))
+        placements.set_limits(row, **limits)
         self.stdout.write(f"{row.name} takes tenants.")
 
     def do_set(self, options):
@@ -87,13 +89,15 @@ class Command(PlatformCommand):
         placements.set_limits(row, **_limits(options))
         self.stdout.write(f"{row.name} is changed.")
 
-    def _known(self, options) -> Database:
+    def _known(self, options, limits) -> Database:
         if Database.objects.filter(name=options["name"]).exists():
             raise CommandError(f"A database with the name “{options['name']}” exists already.")
-        row = Database(name=options["name"], url_variable=options["url_variable"], region=options["region"] or "")
+        row = Database(name=options["name"], url_variable=options["url_variable"])
+        placements.check_limits(row, **limits)
         if (found := placements.check(row))["faults"]:
             raise CommandError("It was not added. " + " ".join(found["faults"]))
-        row.full_clean(exclude=["sealed_password"])
+        if twin := placements.twin_of(row):
+            raise CommandError(f"It was not added. It is the database “{twin.name}” by another address.")
         row.save()
         return row
 
@@ -110,8 +114,8 @@ class Command(PlatformCommand):
         self.stdout.write(f"{options['name']} takes no new tenants. Living there: {', '.join(left) or 'nobody'}.")
 
     def do_drop(self, options):
-        """An empty dedicated one."""
-        placements.drop_dedicated(placements.named(options["name"]), by=self.by)
+        """An empty dedicated one that no move needs."""
+        placements.drop_unused(placements.named(options["name"]), by=self.by)
         self.stdout.write(f"{options['name']} is dropped.")
 
     def do_new_password(self, options):
