@@ -24,7 +24,7 @@ def may_be_issued(host: str) -> bool:
 
     One that is failing still leads to its tenant, but its certificate is not renewed.
     """
-    name = names.normalised(host) if host.isascii() else ""
+    name = names.of_header(host)
     return name == settings.PLATFORM_HOST or name in _names()
 
 

@@ -28,20 +28,15 @@ Found = TenantRef | Platform | None
 _cache: dict[str | int, tuple[float, Found]] = {}
 
 
-def _of_header(host: str) -> str:
-    """The same of a Host header, which never holds other than ASCII: browsers send IDNA."""
-    return names.normalised(host) if host.isascii() else ""
-
-
 def cached_host(host: str) -> tuple[bool, Found]:
     """``(True, what it leads to)`` when this process knows the host already; costs no query."""
-    kept = _cache.get(_of_header(host))
+    kept = _cache.get(names.of_header(host))
     return (True, kept[1]) if kept and kept[0] > time.monotonic() else (False, None)
 
 
 def by_host(host: str) -> Found:
     """The tenant of a verified domain, the platform, or None. There is no fallback."""
-    name = _of_header(host)
+    name = names.of_header(host)
     if name == settings.PLATFORM_HOST:
         return PLATFORM
     known, found = cached_host(name)

@@ -78,6 +78,11 @@ def normalised(host: str) -> str:
     return name if len(name) <= 253 and HOST.fullmatch(name) else ""
 
 
+def of_header(host: str) -> str:
+    """The same of a Host header or what stands for one; it never holds other than ASCII: browsers send IDNA."""
+    return normalised(host) if host.isascii() else ""
+
+
 def checked_domain(host: str) -> str:
     """The host as a domain of a tenant's own, normalised. Raises BadName."""
     name = normalised(host.strip())
