@@ -7,6 +7,7 @@ from agents import publishing
 from agents.forms import AgentForm
 from agents.models import AgentConfig, AgentVersion
 from platform_site.admin_pages import OperatorAdmin, ReadOnlyAdmin, lines, link, list_link
+from platform_site.amounts import minute
 
 VERSIONS_SHOWN = 5
 
@@ -77,9 +78,7 @@ class AgentConfigAdmin(OperatorAdmin):
     def versions(self, agent):
         """What was published last, and the way to all of it."""
         newest = AgentVersion.objects.filter(agent=agent).order_by("-number")[:VERSIONS_SHOWN]
-        shown = [
-            link(one, f"{one.number}, {one.published_at:%-d %B %Y, %H:%M} UTC by {one.published_by}") for one in newest
-        ]
+        shown = [link(one, f"{one.number}, {minute(one.published_at)} by {one.published_by}") for one in newest]
         return lines([*shown, list_link(AgentVersion, "All versions", agent__id__exact=agent.pk)])
 
 

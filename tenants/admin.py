@@ -26,6 +26,7 @@ from platform_site.admin_pages import (
     pill,
     swatch,
 )
+from platform_site.amounts import minute
 from platform_site.errors import PlatformError
 from tenants import (
     admin_actions,
@@ -237,7 +238,7 @@ class TenantAdmin(OperatorAdmin):
     def events(self, tenant):
         """What was done to it last, and the way to all of it."""
         newest = AuditEvent.objects.filter(tenant=tenant).order_by("-at")[:EVENTS_SHOWN]
-        shown = [f"{event.at:%-d %B %Y, %H:%M} UTC: {event.action} by {event.actor}" for event in newest]
+        shown = [f"{minute(event.at)}: {event.action} by {event.actor}" for event in newest]
         return lines([*shown, list_link(AuditEvent, "All events", tenant__id__exact=tenant.pk)])
 
 

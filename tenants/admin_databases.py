@@ -4,7 +4,7 @@ from django import forms
 from django.contrib import admin
 
 from platform_site.admin_pages import NOTHING, OperatorAdmin, bar, lines, list_link, pill
-from platform_site.templatetags.amounts import megabytes
+from platform_site.amounts import megabytes
 from tenants import placements, room
 from tenants.models import MOST_TENANTS, Database, Tenant
 

@@ -1,7 +1,5 @@
 """Operators' pages on domains: which tenant claims which name, what its DNS has to say, and where names lead."""
 
-from datetime import datetime
-
 from celery.exceptions import OperationalError
 from django import forms
 from django.contrib import admin, messages
@@ -9,6 +7,7 @@ from django.utils.safestring import SafeString
 
 from platform_site import tasks
 from platform_site.admin_pages import NOTHING, OperatorAdmin, lines, link, list_link, pill
+from platform_site.amounts import minute
 from platform_site.errors import PlatformError
 from tenants import directory, domains, names
 from tenants.models import Domain, DomainClaim, Tenant
@@ -25,10 +24,6 @@ def claims_of(tenant: Tenant) -> SafeString | str:
 
 def _state(claim: DomainClaim) -> SafeString:
     return pill(claim.get_state_display(), TONES.get(claim.state, ""))
-
-
-def _minute(at: datetime | None) -> str:
-    return f"{at:%-d %B %Y, %H:%M} UTC" if at else NOTHING
 
 
 class ClaimForm(forms.ModelForm):
@@ -112,12 +107,12 @@ class DomainClaimAdmin(OperatorAdmin):
     @admin.display(description="Looked for last")
     def last_look(self, claim):
         """When the DNS was asked."""
-        return _minute(claim.checked_at)
+        return minute(claim.checked_at) if claim.checked_at else NOTHING
 
     @admin.display(description="Looked for next")
     def next_look(self, claim):
         """When it will be; not at all after the end."""
-        return _minute(claim.check_at)
+        return minute(claim.check_at) if claim.check_at else NOTHING
 
 
 class DomainForm(forms.ModelForm):

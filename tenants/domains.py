@@ -14,6 +14,7 @@ from django.db import DatabaseError, IntegrityError, transaction
 from django.db.models.functions import Coalesce
 from django.utils import timezone
 
+from platform_site.amounts import minute
 from platform_site.errors import Conflict, NotFound
 from tenants import directory, domain_letters, names
 from tenants.context import acting_for_platform
@@ -96,7 +97,7 @@ def steps(claim: DomainClaim) -> list[str]:
     if claim.state == State.WAITING:
         lines += ["Lead the name here:", f"  {claim.name}  CNAME  {names.host_for(claim.tenant.slug)}"]
     elif claim.state == State.FAILING:
-        lines += [f"Otherwise the name stops leading to the tenant on {claim.kept_until:%-d %B %Y, %H:%M} UTC."]
+        lines += [f"Otherwise the name stops leading to the tenant on {minute(claim.kept_until)}."]
     return lines
 
 

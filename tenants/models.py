@@ -8,6 +8,7 @@ from django.db.models import F, Q
 from django.db.models.functions import Lower
 from django_tenants.models import DomainMixin, TenantMixin
 
+from platform_site.amounts import minute
 from tenants import databases, names
 from tenants.context import TenantRef, current, current_or_none, is_platform
 from tenants.ids import uuid7
@@ -367,7 +368,7 @@ class IsolationCheck(TenantOwned):
         indexes = [models.Index(fields=["tenant", "-at"])]
 
     def __str__(self):
-        return f"{self.at:%-d %B %Y, %H:%M} UTC: {self.verdict.lower()}"
+        return f"{minute(self.at)}: {self.verdict.lower()}"
 
     @property
     def verdict(self) -> str:

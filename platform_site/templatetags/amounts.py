@@ -1,20 +1,9 @@
-"""Sizes and times as people read them."""
+"""`platform_site.amounts` in templates."""
 
 from django import template
 
+from platform_site import amounts
+
 register = template.Library()
-
-
-@register.filter
-def megabytes(size: float) -> str:
-    """123456789 as 123.5 MB; small sizes in kB."""
-    return f"{size / 1e6:,.1f} MB" if size >= 1e5 else f"{size / 1e3:,.1f} kB"
-
-
-@register.filter
-def duration(seconds: float) -> str:
-    """65 as 1 min 5 s"""
-    if seconds < 60:
-        return f"{seconds:.0f} s" if seconds >= 1 else "under a second"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s"
+for read in (amounts.megabytes, amounts.minute, amounts.duration):
+    register.filter(read)

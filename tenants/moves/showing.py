@@ -8,6 +8,7 @@ from contextvars import copy_context
 from django.core.management.base import OutputWrapper
 from django.db import connections
 
+from platform_site.amounts import megabytes
 from tenants.models import Move
 from tenants.moves import progress
 from tenants.moves.progress import Facts
@@ -38,10 +39,10 @@ def line(facts: Facts) -> str:
     parts = [
         f"[{'#' * done}{'.' * (BAR - done)}] {facts.percent} %",
         f"{facts.rows:,} of {facts.of_rows:,} rows",
-        f"{facts.bytes / 1e6:,.0f} of {facts.of_bytes / 1e6:,.0f} MB",
+        f"{megabytes(facts.bytes)} of {megabytes(facts.of_bytes)}",
     ]
     if facts.bytes_per_second:
-        parts.append(f"{facts.bytes_per_second / 1e6:,.0f} MB/s")
+        parts.append(f"{megabytes(facts.bytes_per_second)}/s")
     if facts.seconds_left is not None:
         parts.append(f"{facts.seconds_left:,.0f} s left")
     return f"{at}: {', '.join(parts)}"

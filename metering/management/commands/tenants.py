@@ -3,6 +3,7 @@
 import json
 
 from metering import tenant_list
+from platform_site.amounts import megabytes
 from platform_site.commands import PlatformCommand
 
 COLUMNS = ("slug", "state", "plan", "database", "size", "age", "schema")
@@ -23,7 +24,7 @@ class Command(PlatformCommand):
             return
         self._write(COLUMNS)
         for one in found:
-            size = "?" if one["bytes"] is None else f"{one['bytes'] / 1e6:,.1f} MB"
+            size = "?" if one["bytes"] is None else megabytes(one["bytes"])
             level = "current" if one["current"] else "behind"
             self._write((one["slug"], one["state"], one["plan"], one["database"], size, f"{one['days']} d", level))
 

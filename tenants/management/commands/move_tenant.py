@@ -2,6 +2,7 @@
 
 import json
 
+from platform_site.amounts import megabytes
 from platform_site.commands import PlatformCommand
 from tenants import lifecycle, placements
 from tenants.moves import orders, running, showing
@@ -48,5 +49,5 @@ class Command(PlatformCommand):
             self.stdout.write(json.dumps(facts))
             return
         frozen = facts.get("seconds", {}).get("frozen")
-        self.stdout.write(text.format(**facts, size=f"{facts['bytes'] / 1e6:,.1f} MB", frozen=frozen))
+        self.stdout.write(text.format(**facts, size=megabytes(facts["bytes"]), frozen=frozen))
         self.stdout.write("\n".join(filter(None, [facts["notice"], facts["stays"]])))
