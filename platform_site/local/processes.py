@@ -5,6 +5,7 @@ import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import time
 from collections.abc import Callable, Sequence
@@ -35,11 +36,13 @@ class Process:
         environment: dict[str, str],
         death_signal: signal.Signals = signal.SIGTERM,
         privileges: Sequence[str] = (),
+        sockets: Sequence[socket.socket] = (),
     ) -> "Process":
         """Run ``command`` in a session of its own, so that the terminal's Ctrl-C does not reach it.
 
         death_signal  the kernel sends it when the thread that called this ends, even by kill -9
         privileges    options of setpriv(1), to run as another user
+        sockets       it inherits them, under the same numbers
         """
         files.make_private(log.parent)
         if setpriv := shutil.which("setpriv"):
@@ -54,10 +57,15 @@ class Process:
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                pass_fds=[inherited.fileno() for inherited in sockets],
             )
-        started = _start_time(child.pid) or 0
-        files.write_private(pid_file, json.dumps({"pid": child.pid, "started": started}))
-        return cls(child.pid, started, child)
+        process = cls(child.pid, _start_time(child.pid) or 0, child)
+        process.remember(pid_file)
+        return process
+
+    def remember(self, pid_file: Path) -> None:
+        """Let the pid file name this process."""
+        files.write_private(pid_file, json.dumps({"pid": self.pid, "started": self.started}))
 
     @classmethod
     def recall(cls, pid_file: Path) -> "Process | None":
@@ -81,13 +89,17 @@ class Process:
             return "ended"
         return f"killed by signal {-code}" if code < 0 else f"ended with status {code}"
 
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is still there."""
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, number)
+
     def end(self, *steps: tuple[signal.Signals, float]) -> None:
         """Send each signal in turn, waiting up to its seconds; then kill what is left of its group."""
         for number, seconds in steps:
             if not self.alive():
                 break
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(self.pid, number)
+            self.tell(number)
             wait_until(lambda: not self.alive(), seconds)
         self.kill()
 

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 from pathlib import Path
 
 from platform_site.local import folder as files
@@ -68,6 +69,7 @@ class Service:
             environment=self.environment(),
             death_signal=self.stop_signals[0][0],
             privileges=self.privileges(),
+            sockets=self.sockets(),
         )
 
     def prepare(self) -> None:
@@ -85,6 +87,10 @@ class Service:
         return marked_environment(self.folder)
 
     def privileges(self) -> list[str]:
+        return []
+
+    def sockets(self) -> list[socket.socket]:
+        """What it inherits."""
         return []
 
 

@@ -1,9 +1,8 @@
 """Keeps the processes of one local Atrium running, and stops them in order."""
 
 import contextlib
-import signal
-import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,43 +11,14 @@ from platform_site.local.errors import LocalError
 from platform_site.local.processes import kill_leftovers
 from platform_site.local.progress import say
 from platform_site.local.service import Service
+from platform_site.local.web import GRACE_SECONDS, Web
 
 FIRST_PAUSE_SECONDS = 0.5
 HOPELESS_PAUSE_SECONDS = 2  # reached after two failures
 LONGEST_PAUSE_SECONDS = 30
 STEADY_SECONDS = 60  # after so long a run, the next end counts as the first
-
-
-class Program(Service):
-    """One of Atrium's own processes: web, worker or beat."""
-
-    def __init__(self, folder: Path, name: str, command: list[str], *, grace_seconds: float):
-        self.name = self.title = name
-        self.stop_signals = ((signal.SIGTERM, grace_seconds),)
-        self._command = [sys.executable, "-m", *command]
-        super().__init__(folder)
-
-    def start(self) -> None:
-        """Start it and return; /readyz says when it serves."""
-        self.process = self.spawn()
-
-    def command(self) -> list[str]:
-        return self._command
-
-
-def programs(folder: Path, *, port: int) -> list[Program]:
-    """Worker, beat and web, in the order in which they start."""
-    web = ["uvicorn", "platform_site.asgi:application", "--host", "127.0.0.1", "--port", str(port)]
-    web += ["--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false"]
-    web += ["--lifespan", "on", "--timeout-graceful-shutdown", "5"]
-    worker = ["celery", "-A", "platform_site", "worker", "-Q", "default,ingest", "-c", "2"]
-    worker += ["--without-gossip", "--without-mingle"]  # one worker: nobody to agree with
-    beat = ["celery", "-A", "platform_site", "beat", "-s", str(folder / "run" / "beat-schedule")]
-    return [
-        Program(folder, "worker", worker, grace_seconds=30),
-        Program(folder, "beat", beat, grace_seconds=5),
-        Program(folder, "web", web, grace_seconds=35),  # running turns finish
-    ]
+READY_SECONDS = 90
+LOOK_SECONDS = 0.1
 
 
 @dataclass
@@ -67,6 +37,7 @@ class Supervisor:
         self.folder = folder
         self.services: list[Service] = []  # in the order in which they started
         self._records: dict[str, _Record] = {}
+        self._renewing: Web | None = None  # whoever renews it looks after it
 
     def start(self, service: Service) -> None:
         """Start it and keep it running from now on. Raises LocalError if it does not start."""
@@ -82,6 +53,8 @@ class Supervisor:
         """
         now = time.monotonic()
         for service in self.services:
+            if service is self._renewing:
+                continue
             record = self._records[service.name]
             if record.again_at is None and not service.running():
                 if give_up and record.pause >= HOPELESS_PAUSE_SECONDS:
@@ -92,9 +65,44 @@ class Supervisor:
             elif record.again_at is not None and now >= record.again_at:
                 self._start_again(service, record)
 
+    def renew(self, web: Web) -> None:
+        """Put a new process in place of one that serves, losing nothing. The others are watched meanwhile.
+
+        Raises  LocalError  the new one did not get ready; the old one serves on
+        """
+        self._renewing = web
+        try:
+            self._renew(web)
+        finally:
+            self._renewing = None
+
+    def _renew(self, web: Web) -> None:
+        web.start_successor()
+        is_ready = self._wait(lambda: web.ready() or not web.running(), READY_SECONDS) and web.running()
+        if not is_ready:
+            web.put_back()
+            end = files.tail(web.log)
+            raise LocalError(f"{web.title}: the new process did not get ready, the old one stays. {web.log}:\n{end}")
+        self._records[web.name] = _Record(began=time.monotonic())
+        web.let_go()
+        self._wait(web.has_left, GRACE_SECONDS)
+        web.forget_old()
+
+    def _wait(self, condition: Callable[[], bool], seconds: float) -> bool:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                return False
+            self.watch()
+            time.sleep(LOOK_SECONDS)
+        return True
+
     def stop(self) -> None:
         """Stop all, the last started first. Interrupted (a second Ctrl-C), it kills what is left."""
         try:
+            for service in self.services:
+                if isinstance(service, Web):  # all at once: each may take as long as its answers do
+                    service.ask_to_stop()
             for service in reversed(self.services):
                 service.stop()
         except KeyboardInterrupt:

@@ -12,18 +12,16 @@ from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 
-from platform_site.local import commands, demo, environment, services
+from platform_site.local import commands, demo, environment, program, restart, services, web
 from platform_site.local import folder as files
 from platform_site.local.errors import LocalError
 from platform_site.local.processes import ROOT, kill_leftovers, wait_until
 from platform_site.local.progress import Steps, say
 from platform_site.local.service import Service
-from platform_site.local.supervisor import Supervisor, programs
-from platform_site.local.vectors import get_status
+from platform_site.local.supervisor import READY_SECONDS, Supervisor
 
 STEPS = 9  # the first, the Python packages, is bin/up's own
 NEEDED_BYTES = 1_000_000_000
-READY_SECONDS = 90
 ORPHAN_SECONDS = 5
 LOCK = "lock"
 
@@ -34,7 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         if signal.getsignal(number) is not signal.SIG_IGN:  # as nohup sets it
             signal.signal(number, signal.default_int_handler)
     try:
-        run(_options(arguments))
+        _obey(_options(arguments))
     except LocalError as error:
         return _fail(str(error))
     except PermissionError as error:
@@ -48,10 +46,17 @@ def main(arguments: list[str] | None = None) -> int:
     return 0
 
 
-def run(options: argparse.Namespace) -> None:
+def _obey(options: argparse.Namespace) -> None:
+    folder = Path(os.environ.get("DATA_DIR") or ROOT / ".atrium").resolve()
+    if options.restart:
+        restart.ask(folder, is_running=lambda: _is_running(folder))
+    else:
+        run(folder, options)
+
+
+def run(folder: Path, options: argparse.Namespace) -> None:
     """Start everything, show the URLs, and keep it running."""
     began = time.monotonic()
-    folder = Path(os.environ.get("DATA_DIR") or ROOT / ".atrium").resolve()
     with _only_one(folder, options.port):
         if options.reset:
             _reset(folder, sure=options.yes)
@@ -63,11 +68,12 @@ def run(options: argparse.Namespace) -> None:
         environment.begin(folder, port=options.port)
         supervisor = Supervisor(folder)
         try:
-            report, is_new = _start(supervisor, steps, options.port)
+            report, is_new = _start(supervisor, steps, options)
             say(f"\nAtrium is ready after {time.monotonic() - began:.1f} s.\n")
             _show(folder, report, is_new, options.port)
             while True:
                 supervisor.watch()
+                restart.obey(supervisor)
                 time.sleep(0.5)
         except KeyboardInterrupt:
             say("\nStopping; running answers may finish. Ctrl-C again stops at once.")
@@ -76,7 +82,7 @@ def run(options: argparse.Namespace) -> None:
     say("Stopped.")
 
 
-def _start(supervisor: Supervisor, steps: Steps, port: int) -> tuple[dict, bool]:
+def _start(supervisor: Supervisor, steps: Steps, options: argparse.Namespace) -> tuple[dict, bool]:
     """Steps 3 to 9; the demo's report, and whether it is new."""
     folder = supervisor.folder
     wanted = environment.wanted_services()
@@ -87,7 +93,7 @@ def _start(supervisor: Supervisor, steps: Steps, port: int) -> tuple[dict, bool]
     if "postgres" in wanted and commands.is_deployed(folder):
         stages.reverse()  # nothing to migrate: both load at the same time, which saves seconds
     for stage in stages:
-        stage(supervisor, steps, port)
+        stage(supervisor, steps, options)
     watch = partial(supervisor.watch, give_up=True)
     report, is_new = demo.known(folder), False
     with steps.step("Making the demo tenants") as step:
@@ -96,22 +102,23 @@ def _start(supervisor: Supervisor, steps: Steps, port: int) -> tuple[dict, bool]
             report, is_new = demo.keep(folder, commands.run(folder, "seed_demo", watch=watch)), True
             step.text = "Demo tenants made, their documents read"
     with steps.step("Waiting for everything to answer") as step:
-        _wait_until_ready(supervisor, port)
+        _wait_until_ready(supervisor)
         step.text = "Everything answers"
     return report, is_new
 
 
-def _deploy(supervisor: Supervisor, steps: Steps, port: int) -> None:
+def _deploy(supervisor: Supervisor, steps: Steps, options: argparse.Namespace) -> None:
     with steps.step("Bringing the database up to date") as step:
         commands.deploy(supervisor.folder)
         step.text = "Database is up to date"
 
 
-def _start_programs(supervisor: Supervisor, steps: Steps, port: int) -> None:
+def _start_programs(supervisor: Supervisor, steps: Steps, options: argparse.Namespace) -> None:
     with steps.step("Starting web, worker and beat") as step:
-        for program in programs(supervisor.folder, port=port):
-            supervisor.start(program)
-        step.text = "Web, worker and beat started"
+        folder, address = supervisor.folder, web.bound(options.port)
+        for one in [*program.background(folder), *web.processes(folder, count=options.web, address=address)]:
+            supervisor.start(one)
+        step.text = f"{'Web' if options.web == 1 else f'{options.web} web processes'}, worker and beat started"
 
 
 def _start_service(supervisor: Supervisor, service: Service, wanted: list[str]) -> str:
@@ -124,10 +131,10 @@ def _start_service(supervisor: Supervisor, service: Service, wanted: list[str]) 
     return f"{service.title} started"
 
 
-def _wait_until_ready(supervisor: Supervisor, port: int) -> None:
+def _wait_until_ready(supervisor: Supervisor) -> None:
     def ready() -> bool:
         supervisor.watch(give_up=True)
-        return get_status(port, "/readyz", host=f"localhost:{port}", timeout_seconds=5) == 200
+        return all(one.ready() for one in supervisor.services if isinstance(one, web.Web))
 
     if not wait_until(ready, READY_SECONDS):
         log = supervisor.folder / "logs" / "web.log"
@@ -153,6 +160,14 @@ def _only_one(folder: Path, port: int):
         raise LocalError(f"Already running: {other['url']} (process {other['pid']}).") from None
 
 
+def _is_running(folder: Path) -> bool:
+    try:
+        with files.locked(folder / LOCK, wait=False):
+            return False
+    except BlockingIOError:
+        return True
+
+
 def _check(folder: Path, port: int) -> None:
     free = shutil.disk_usage(folder).free
     if free < NEEDED_BYTES:
@@ -167,7 +182,7 @@ def _check(folder: Path, port: int) -> None:
 
 def _end_orphans(folder: Path) -> None:
     """End what a killed run left behind."""
-    left = [*services.handles(folder), *programs(folder, port=0)]
+    left = [*services.handles(folder), *program.background(folder), *web.processes(folder)]
     for service in reversed(left):
         if service.process:
             service.process.end((service.stop_signals[0][0], ORPHAN_SECONDS))
@@ -198,6 +213,8 @@ def _agreed(question: str) -> bool:
 def _options(arguments: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="bin/up", add_help=False)  # bin/up prints the help
     parser.add_argument("--port", type=_port, default=8000)
+    parser.add_argument("--web", type=_count, default=1)
+    parser.add_argument("--restart", action="store_true")
     parser.add_argument("--reset", action="store_true")
     parser.add_argument("--yes", action="store_true")
     return parser.parse_args(arguments)
@@ -206,6 +223,12 @@ def _options(arguments: list[str] | None) -> argparse.Namespace:
 def _port(text: str) -> int:
     if not text.isdecimal() or not 1 <= int(text) <= 65_535:
         raise argparse.ArgumentTypeError("must be a number from 1 to 65535")
+    return int(text)
+
+
+def _count(text: str) -> int:
+    if not text.isdecimal() or not 1 <= int(text) <= web.MOST:
+        raise argparse.ArgumentTypeError(f"must be a number from 1 to {web.MOST}")
     return int(text)
 
 

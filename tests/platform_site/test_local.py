@@ -18,7 +18,8 @@ from platform_site.local import demo, environment, services
 from platform_site.local import folder as files
 from platform_site.local.postgres import Postgres
 from platform_site.local.processes import ROOT, wait_until
-from platform_site.local.supervisor import Program, Supervisor
+from platform_site.local.program import Program
+from platform_site.local.supervisor import Supervisor
 from platform_site.local.valkey import Valkey
 
 
