@@ -75,6 +75,12 @@ class Environment(BaseSettings):
     move_ahead_bytes: int = 100_000_000
     offline_token_seconds: float = 0.01
     turn_drain_seconds: float = 25
+    sockets_per_address: int = 50
+    sockets_per_tenant: int = 3_000
+    socket_messages: int = 5  # within 10 seconds
+    header_seconds: float = 10
+    body_seconds: float = 30  # and one more for every 8 KiB
+    api_requests_per_minute: int = 600  # of a tenant
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
 
     @field_validator("database_url", "database_platform_url", "database_provision_url", "database_owner_url")

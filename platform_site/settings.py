@@ -251,7 +251,19 @@ TURN_TOOL_ROUNDS = 4
 TURN_DRAIN_SECONDS = env.turn_drain_seconds
 TURN_HISTORY_MESSAGES = 20
 RESERVATION_SECONDS = 180
+
+# --- the door: open sockets; messages, and frames of any kind, over one of them within a window
 HELLO_SECONDS = 10
+SOCKETS_PER_ADDRESS = env.sockets_per_address
+SOCKETS_PER_TENANT = env.sockets_per_tenant
+SOCKET_MESSAGES = env.socket_messages
+SOCKET_FRAMES = 50
+SOCKET_WINDOW_SECONDS = 10
+HEADER_SECONDS = env.header_seconds
+BODY_SECONDS = env.body_seconds
+BODY_BYTES_PER_SECOND = 8 * 1024
+API_REQUESTS_PER_MINUTE = env.api_requests_per_minute
+
 DATABASE_THREADS = 16
 
 # --- domains of the tenants' own (docs/domains.md)

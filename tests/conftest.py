@@ -131,12 +131,13 @@ def server() -> Iterator[int]:
 
 
 @contextmanager
-def web_process(**environment: str) -> Iterator[int]:
-    """Start one web process and wait until it answers; environment adds to ours."""
+def web_process(*options: str, **environment: str) -> Iterator[int]:
+    """Start one web process and wait until it answers; options and environment add to ours."""
     port = free_port()
     folder = Path(os.environ["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
-    with running(web_command(port), log=folder / f"test-web-{port}.log", PUBLIC_PORT=str(port), **environment):
+    environment = {"PUBLIC_PORT": str(port), "SOCKET_MESSAGES": "1000", **environment}  # tests write faster than people
+    with running([*web_command(port), *options], log=folder / f"test-web-{port}.log", **environment):
         until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=90)
         yield port
 
@@ -144,7 +145,8 @@ def web_process(**environment: str) -> Iterator[int]:
 def web_command(port: int) -> list[str]:
     """What starts a web process on this port."""
     return [sys.executable, "-m", "uvicorn", "platform_site.asgi:application", "--port", str(port),
-            "--ws", "websockets-sansio", "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
+            "--http", "platform_site.serving:Http", "--ws", "platform_site.serving:Sockets",
+            "--ws-max-size", "65536", "--ws-per-message-deflate", "false",
             "--lifespan", "on", "--timeout-graceful-shutdown", "5"]  # fmt: skip
 
 
