@@ -10,10 +10,12 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from redis.exceptions import RedisError
 
-from agents import joining, open_sockets, turns, wire
+from agents import joining, open_sockets, places, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor
+from agents.errors import TooFast, TooManySockets
 from platform_site.errors import PlatformError
+from platform_site.pace import Pace
 from tenants import directory, lifecycle
 from tenants.context import TenantRef, acting_for, run_for
 from tenants.errors import TenantPaused
@@ -22,12 +24,13 @@ from tenants.keys import channel_group
 logger = logging.getLogger(__name__)
 
 FAULTS_ALLOWED = 3
-CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 1009
+CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_CROWDED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 4429, 1009
 FRAME_BYTES = 65_536
 PATIENCE_SECONDS = 0.7  # after which a visitor wants to know what is going on
 MOVING = "This service is being moved right now. Your message waits and is sent by itself in a moment."
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
+SAYING = wire.Message | wire.RequestHuman | wire.Feedback  # what a person does, and what costs us something
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -42,9 +45,22 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.faults = 0
         self.pumps: dict[UUID, asyncio.Task] = {}
         self.group = ""
-        await self.accept()
+        self.messages = Pace(settings.SOCKET_MESSAGES, settings.SOCKET_WINDOW_SECONDS)
+        self.frames = Pace(settings.SOCKET_FRAMES, settings.SOCKET_WINDOW_SECONDS)
+        try:
+            self.place = await places.claim(self.tenant, (self.scope.get("client") or [""])[0])
+        except TooManySockets as error:
+            await self._turn_away(error)
+            return
         open_sockets.enter(self.tenant.id, self)
         self.silence = asyncio.get_running_loop().call_later(settings.HELLO_SECONDS, self._close_silent)
+        await self.accept()
+
+    async def _turn_away(self, error: TooManySockets):
+        """Accepted all the same: a page cannot read why a handshake was refused."""
+        await self.accept()
+        await self._answer(wire.Error(code=error.code, text=str(error), retry_after=error.details["retry_after"]))
+        await self.close(CLOSE_CROWDED)
 
     async def dispatch(self, message):
         """Channels' own waits for a thread here, to close what verbs without `run_for` left open; there are none."""
@@ -53,7 +69,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
     def _close_silent(self):
         self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
 
-    async def disconnect(self, code):
+    async def __call__(self, scope, receive, send):
+        self.place: places.Place = ()
+        try:
+            await super().__call__(scope, receive, send)
+        finally:  # not in `disconnect`, which is not called for a client that goes while it is being answered
+            if self.place:
+                await self._leave()
+
+    async def _leave(self):
         open_sockets.leave(self.tenant.id, self)
         self.silence.cancel()
         for pump in self.pumps.values():
@@ -63,8 +87,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self.channel_layer.group_discard(self.group, self.channel_name)
             except RedisError as error:
                 logger.warning("group not left", extra={"error": type(error).__name__})
+        await places.leave(self.place)
 
     async def receive(self, text_data=None, bytes_data=None):
+        while wait := self.frames.take():
+            await asyncio.sleep(wait)  # the server reads no more of this socket meanwhile
         try:
             await self._obey(self._parsed(text_data, bytes_data))
         except wire.BadFrame as error:
@@ -100,6 +127,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self.close(CLOSE_FAULTS)
 
     async def _obey(self, frame: wire.Frame):
+        if isinstance(frame, SAYING) and (wait := self.messages.take()):
+            raise TooFast(retry_after=round(wait, 1), id=getattr(frame, "id", None))
         match frame:
             case wire.Hello():
                 await self._join(frame)

@@ -1,4 +1,4 @@
-"""What can go wrong between an agent and its model."""
+"""What can go wrong between an agent and its model, and what the chat door refuses."""
 
 from platform_site.errors import PlatformError, TemporaryFailure
 
@@ -18,3 +18,16 @@ class ModelRefused(PlatformError):
 
     code, status = "model_refused", 502
     text = "The assistant cannot answer this."
+
+
+class TooFast(PlatformError):
+    """More messages than a person writes came over one socket. details: retry_after (seconds), id (of the message)"""
+
+    code, status = "too_fast", 429
+    text = "You are writing faster than we can read."
+
+
+class TooManySockets(PlatformError):
+    """The address or the tenant has as many open sockets as it may. details: retry_after (seconds)"""
+
+    code, status = "too_many_sockets", 429

@@ -24,6 +24,7 @@ class Browser:
     port: int
     cookies: dict[str, str] = field(default_factory=dict)
     page: str = ""
+    address: str = ""  # where it comes from, in the words of a proxy before the web process; none: there is no proxy
 
     @property
     def host(self) -> str:
@@ -54,7 +55,7 @@ class Browser:
             host="127.0.0.1",
             port=self.port,
             origin=f"http://{self.host}" if origin == "" else origin,
-            additional_headers={"Cookie": self._cookie()},
+            additional_headers={"Cookie": self._cookie()} | self._forwarded(),
             open_timeout=SECONDS,
         ) as raw:
             chat = Chat(raw)
@@ -62,6 +63,9 @@ class Browser:
                 await chat.send(greeting)
                 chat.ready = await chat.until("ready")
             yield chat
+
+    def _forwarded(self) -> dict[str, str]:
+        return {"X-Forwarded-For": self.address} if self.address else {}
 
     def _cookie(self) -> str:
         return "; ".join(f"{name}={value}" for name, value in self.cookies.items())
