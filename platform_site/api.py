@@ -2,6 +2,7 @@
 
 from rest_framework.views import APIView
 
+from platform_site import api_rate
 from tenants.accounts import keys
 
 
@@ -10,6 +11,13 @@ class ApiView(APIView):
 
     required_scope: str | dict[str, str] = ""
     required_right: str | dict[str, str] = ""
+
+    def finalize_response(self, request, response, *args, **kwargs):
+        response = super().finalize_response(request, response, *args, **kwargs)
+        if rate := getattr(request._request, "rate", None):
+            for name, value in api_rate.headers(*rate).items():
+                response[name] = value
+        return response
 
 
 def caller_name(request) -> str:

@@ -285,6 +285,7 @@ REST_FRAMEWORK = {
         "platform_site.api_access.StaffAuthentication",
     ],
     "DEFAULT_PERMISSION_CLASSES": ["platform_site.api_access.MayCall"],
+    "DEFAULT_THROTTLE_CLASSES": ["platform_site.api_rate.TenantRate"],
     "DEFAULT_RENDERER_CLASSES": ["rest_framework.renderers.JSONRenderer"],
     "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser", "rest_framework.parsers.MultiPartParser"],
     "DEFAULT_SCHEMA_CLASS": "drf_spectacular.openapi.AutoSchema",
