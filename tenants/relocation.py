@@ -132,7 +132,7 @@ def carry_out_finish(move_id: UUID) -> None:
     move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move_id)
     try:
         orders.finish(move)
-    except (PlatformError, psycopg.Error) as error:
+    except (PlatformError, DatabaseError, psycopg.Error) as error:
         logger.warning("old copy not removed", extra={"move": str(move_id), "error": str(error)})
         Move.objects.filter(pk=move_id, state=Move.State.RETAINED).update(error=str(error))
 

@@ -27,11 +27,15 @@ def make(database: Database, schema: str, role: str) -> str:
 
 
 def drop(database: Database, schema: str, role: str = "") -> None:
-    """Drop a schema with all in it, and the role if one is named and owns nothing more. Absent ones are no error."""
+    """Drop a schema with all in it, and the role if one is named and owns nothing more. Absent ones are no error.
+
+    role  whose schema it must be: one of another role stands there for another, and is left alone
+    """
     alias = databases.ensure_provision_alias(database)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
         cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [schema])
-        if owner := cursor.fetchone():
+        owner = cursor.fetchone()
+        if owner and role in ("", *owner):
             cursor.execute(f"set local role {owner[0]}")
             cursor.execute(f"drop schema {schema} cascade")
             cursor.execute("reset role")

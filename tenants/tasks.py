@@ -54,6 +54,7 @@ def run_move(*, move_id: str) -> None:
 
 @shared_task(base=PlatformTask)
 def look_after_moves() -> None:
-    """Go on with moves whose process died, and drop the old copies whose time is over."""
+    """Go on with moves whose process died, and drop the copies that were left or whose time is over."""
     orders.resume_dead()
     orders.finish_due()
+    orders.clear_left()

@@ -88,11 +88,20 @@ def order(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | No
 def carry_out(move_id: UUID) -> None:
     """What the worker does with an order. What it could not do stands in the row, and in the log."""
     move = Move.objects.select_related("tenant__database", "target").get(pk=move_id)
+def clear_left() -> None:
+    """Throw away the copies that moves had to leave when they were given up; one that must wait stops no other."""
+    for move in Move.objects.filter(**{f"progress__{running.COPY_LEFT}": True}):
+        try:
+            running.clear(move)
+        except (PlatformError, DatabaseError, psycopg.Error) as error:
+            logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(error)})
+
+
     try:
         running.run(move)
     except NoLock as error:
         _order_again(move, str(error))
-    except (PlatformError, psycopg.Error) as error:
+    except (PlatformError, DatabaseError, psycopg.Error) as error:
         logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
 
 
@@ -146,11 +155,15 @@ def resume_dead() -> list[Move]:
 
 
 def finish(move: Move) -> Move:
-    """Drop the old copy. Raises Conflict unless the new place holds each of its tables."""
-    if move.state != Move.State.RETAINED:
-        raise Conflict("Only a move whose old copy is still kept can be finished.")
-    _verify_again(move)
-    running.drop_old(move, Move.State.DONE)
+    """Drop the old copy. Raises Conflict unless the new place holds each of its tables, and nobody moves the tenant."""
+    with running.alone(move):
+        move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move.pk)
+        if move.state != Move.State.RETAINED:
+            raise Conflict("Only a move whose old copy is still kept can be finished.")
+        if Move.objects.filter(undoes=move, state__in=Move.UNDER_WAY).exists():
+            raise Conflict(f"{move.tenant} is on its way back to this copy.")
+        _verify_again(move)
+        running.drop_old(move, Move.State.DONE)
     return move
 
 
@@ -211,7 +224,10 @@ def _check(tenant: Tenant, target: Database | None, *, returns: bool = False) ->
         )
     if target.state not in (Database.State.OPEN, Database.State.FULL, Database.State.DRAINING):
         raise Conflict(f"“{target.name}” takes no tenants: {target.get_state_display().lower()}.")
-    if target.tenants.count() >= target.room and not returns:  # whoever returns finds his place kept
+    if target.kind == Database.Kind.DEDICATED and not returns:  # also while it is empty: its tenant may come back
+        raise Conflict(f"“{target.name}” was opened for one tenant alone. Let one be opened with --to-dedicated.")
+    has_room = target.tenants.count() < target.room
+    if not has_room and not (returns and target.kind == Database.Kind.SHARED):  # there his place is kept
         raise Conflict(f"“{target.name}” is full.")
 
 

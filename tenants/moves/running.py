@@ -12,7 +12,7 @@ from datetime import timedelta
 
 import psycopg
 from django.conf import settings
-from django.db import transaction
+from django.db import DatabaseError, transaction
 from django.utils import timezone
 from psycopg import Connection
 
@@ -26,6 +26,7 @@ from tenants.moves import ahead, bulk, changes, copying, steps
 logger = logging.getLogger(__name__)
 
 WATCH = timedelta(hours=24)
+COPY_LEFT = "copy_left"  # in the progress of a move that was given up while its target did not answer
 LOCK = "select pg_try_advisory_lock(hashtext(%s), %s)"
 HELD = """
 select 1 from pg_locks join pg_database d on d.oid = database and d.datname = current_database()
@@ -40,7 +41,7 @@ def run(move: Move) -> Move:
             NoLock        the tenant's writers did not pause; all is as before, and it may be ordered again
             CopyDiffers, MoveCancelled   all is as before
     """
-    with _alone(move):
+    with alone(move):
         move = Move.objects.select_related("tenant__database", "source", "target", "undoes").get(pk=move.pk)
         if move.state not in Move.UNDER_WAY:
             return move
@@ -69,7 +70,7 @@ def _try(move: Move) -> None:
     except MoveCancelled:
         _give_up(move, Move.State.ROLLED_BACK, "")
         raise
-    except (PlatformError, psycopg.Error) as error:
+    except (PlatformError, DatabaseError, psycopg.Error) as error:
         if not is_fenced(move):  # else the answer to the last commit was lost, not the commit
             _give_up(move, Move.State.FAILED, str(error))
             raise
@@ -81,12 +82,19 @@ def _prepare(move: Move) -> None:
     if move.target is None:
         move.target = placements.open_dedicated(reserved_for=move.purpose, by=move.ordered_by)
     steps.reach(move, Move.State.PREPARING, "emptying")
+    _refuse_twins(move.source, move.target)
     changes.end(databases.provision_address(move.source), move.log_schema)
     schemas.drop(move.target, move.tenant.schema_name, _role(move))
     if move.tenant.schema_level != schema_template.fingerprint():
         raise Conflict(f"{move.tenant} has the schema of another release. Run manage.py deploy first.")
     steps.reach(move, Move.State.PREPARING, "preparing")
     schemas.make(move.target, move.tenant.schema_name, _role(move))
+
+
+def _refuse_twins(source: Database, target: Database) -> None:
+    """Two rows may say one place in two ways: what is emptied there would be the tenant itself."""
+    if databases.are_one(databases.provision_address(source), databases.provision_address(target)):
+        raise Conflict(f"“{source.name}” and “{target.name}” are one database by two addresses. Nothing was changed.")
 
 
 def _copy(move: Move) -> None:
@@ -224,18 +232,40 @@ def drop_old(move: Move, state: str) -> None:
 
 
 def _give_up(move: Move, state: str, error: str) -> Move:
-    """Throw the copy away. The tenant has not noticed anything but a pause."""
+    """Throw the copy away. The tenant has not noticed anything but a pause.
+
+    A target that does not answer keeps nobody from another move: its copy is noted, and goes later (`clear`).
+    """
     changes.end(databases.provision_address(move.source), move.log_schema)
+    try:
+        _throw_copy_away(move)
+    except (PlatformError, DatabaseError, psycopg.Error) as fault:
+        logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(fault)})
+        move.progress[COPY_LEFT] = True
+        error = f"{error.strip()}\nThe copy at the new place could not be removed yet; that is tried again.".strip()
+    move.state, move.error = state, error
+    move.save(update_fields=["state", "error", "target", "progress"])
+    return move
+
+
+def clear(move: Move) -> None:
+    """Throw away the copy that a move left when it was given up. Raises Conflict: the tenant is being moved."""
+    with alone(move):
+        move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move.pk)
+        if move.target is None or move.tenant.database_id != move.target_id:  # else a later move emptied it before
+            _throw_copy_away(move)
+        move.progress.pop(COPY_LEFT, None)
+        move.save(update_fields=["target", "progress"])
+
+
+def _throw_copy_away(move: Move) -> None:
     opened = Database.objects.filter(reserved_for=move.purpose, tenants=None).first()
     target = move.target or opened
     if target and target.state != Database.State.DROPPING:
         schemas.drop(target, move.tenant.schema_name, role_name(target.pk, move.tenant_id))
-    move.target = None if opened else move.target
     if opened:
         placements.drop_dedicated(opened, by=move.ordered_by)
-    move.state, move.error = state, error
-    move.save(update_fields=["state", "error", "target"])
-    return move
+        move.target = None
 
 
 def _is_nobodys(database: Database) -> bool:
@@ -261,7 +291,7 @@ def is_at_work(move: Move) -> bool:
 
 
 @contextmanager
-def _alone(move: Move) -> Iterator[None]:
+def alone(move: Move) -> Iterator[None]:
     """One process at a time moves a tenant; ends with the connection, also when the process is killed."""
     with placements.on_server() as server:
         if not server.execute(LOCK, _lock_of(move)).fetchone()[0]:
