@@ -185,6 +185,16 @@ class TurnStarted(_Event):
     attempt: int
 
 
+class Waiting(_Event):
+    """The question waits. ``place`` is its number in line; none: for the answer to an earlier one; 0: no longer."""
+
+    type: Literal["waiting"] = "waiting"
+    turn: UUID
+    attempt: int
+    n: int
+    place: int | None
+
+
 class Delta(_Event):
     """More of the answer's text."""
 
@@ -290,8 +300,8 @@ class Error(_Event):
 
 
 Event = Annotated[
-    Ready | Accepted | TurnStarted | Delta | ToolStarted | ToolFinished | Citations | TurnFinished | MessageEvent
-    | StateEvent | TypingEvent | Limited | HistoryEvent | Error,
+    Ready | Accepted | TurnStarted | Waiting | Delta | ToolStarted | ToolFinished | Citations | TurnFinished
+    | MessageEvent | StateEvent | TypingEvent | Limited | HistoryEvent | Error,
     Field(discriminator="type"),
 ]  # fmt: skip
 EVENTS = TypeAdapter(list[Event])

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Literal
 
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,6 +75,7 @@ class Environment(BaseSettings):
     move_ahead_bytes: int = 100_000_000
     offline_token_seconds: float = 0.01
     turn_drain_seconds: float = 25
+    turn_cap: int = Field(32, ge=1)  # running at once in one web process; of one tenant, a quarter
     sockets_per_address: int = 50
     sockets_per_tenant: int = 3_000
     socket_messages: int = 5  # within 10 seconds

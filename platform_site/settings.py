@@ -107,9 +107,7 @@ TEMPLATES = [
 # --- databases (notes in docs/decisions/0002)
 DATABASES = {
     "default": postgres.database(env.database_url, "public", pool_size=env.database_pool_size),
-    "platform": postgres.database(
-        env.database_platform_url, "public", pool_size=env.database_pool_size, patient=True
-    ),
+    "platform": postgres.database(env.database_platform_url, "public", pool_size=env.database_pool_size, patient=True),
     "provision": postgres.database(env.database_provision_url, "pg_catalog", pooled=False, patient=True),
 }
 if env.database_owner_url:
@@ -249,6 +247,7 @@ MODEL_TOTAL_SECONDS = 120
 MODEL_ANSWER_TOKENS = 1_024
 TURN_TOOL_ROUNDS = 4
 TURN_DRAIN_SECONDS = env.turn_drain_seconds
+TURN_CAP = env.turn_cap  # running at once in one process; of one tenant, a quarter
 TURN_HISTORY_MESSAGES = 20
 RESERVATION_SECONDS = 180
 

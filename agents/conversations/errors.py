@@ -31,3 +31,9 @@ class TooManyWaiting(PlatformError):
     """The conversation has as many unanswered questions as may wait. details: retry_after (seconds)"""
 
     code, status, text = "too_many_waiting", 429, "Please wait for an answer before you write more."
+
+
+class Crowded(PlatformError):
+    """As many of the tenant's questions wait for a place in this process as may. details: retry_after (seconds)"""
+
+    code, status, text = "crowded", 429, "Many people are writing right now."

@@ -60,6 +60,14 @@ def owned(conversation: UUID, visitor: Visitor) -> Conversation:
     return found
 
 
+def needs_no_place(conversation: UUID, visitor: Visitor, client_id: UUID) -> bool:
+    """Whether a message of this visitor begins no turn: it was stored before, or nobody answers by machine."""
+    row = Conversation.objects.filter(pk=conversation, end_user__secret_hash=visitor.secret_hash).first()
+    if row is None:
+        return False
+    return row.state != Conversation.State.AGENT or row.turns.filter(client_id=client_id).exists()
+
+
 def of_channel(conversation: UUID, channel: str) -> Conversation:
     """A conversation of one channel, with its end user. Raises NoConversation."""
     found = Conversation.objects.select_related("end_user").filter(pk=conversation, channel=channel).first()

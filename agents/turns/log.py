@@ -7,7 +7,14 @@ from uuid import UUID
 from agents import wire
 
 Event = (
-    wire.Delta | wire.ToolStarted | wire.ToolFinished | wire.Citations | wire.Limited | wire.Error | wire.MessageEvent
+    wire.Waiting
+    | wire.Delta
+    | wire.ToolStarted
+    | wire.ToolFinished
+    | wire.Citations
+    | wire.Limited
+    | wire.Error
+    | wire.MessageEvent
 )
 
 

@@ -7,6 +7,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 import redis
@@ -14,12 +15,13 @@ from django.db import OperationalError
 
 from agents import publishing, wire
 from agents.conversations import reading, recording
+from agents.conversations.errors import Crowded
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
-from agents.turns import engine, lease, mirror, radio, stream
+from agents.turns import admission, engine, lease, mirror, radio, stream
 from agents.turns.log import Log
 from platform_site.errors import PlatformError
-from tenants.context import TenantRef, acting_for, run_for
+from tenants.context import TenantRef, acting_for, current, run_for
 from tenants.ids import uuid7
 
 logger = logging.getLogger(__name__)
@@ -57,9 +59,11 @@ def here() -> list[Running]:
 def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, channel: str = "page") -> Opened:
     """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
 
-    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
+    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded  nothing is stored
     """
     text = recording.checked_text(text)
+    if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
+        raise Crowded(retry_after=admission.RETRY_SECONDS)
     version = publishing.live_version()
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
@@ -86,7 +90,7 @@ async def start(tenant: TenantRef, **question) -> Opened:
 async def _start(tenant: TenantRef, question: dict) -> Opened:
     """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
     opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
-    if (tenant.id, question["conversation"]) not in _lines:
+    if (tenant.id, question["conversation"]) not in _lines and admission.has_room(tenant.id):
         found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
     try:
         opened = await opening
@@ -133,12 +137,18 @@ async def _run(running: Running) -> None:
 async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) -> wire.TurnFinished | None:
     """Wait for the conversation's earlier turns, answer, store. Stopped while it waits, it ends unanswered."""
     waited = line.locked()
+    if waited:
+        _say_waiting(running, None)
     try:
         async with line:
-            if await _wait_elsewhere(running) or waited:
-                running.opened = await run_for(running.tenant, _with_history, running.opened)
-            await _answer(running, answer)
-            return await engine.store(running.tenant, running.opened, running.log, answer)
+            waited = await _wait_elsewhere(running) or waited
+            if waited:
+                _say_waiting(running, 0)
+            async with admission.place(running.tenant.id, partial(_say_waiting, running)):
+                if waited:
+                    running.opened = await run_for(running.tenant, _with_history, running.opened)
+                await _answer(running, answer)
+                return await engine.store(running.tenant, running.opened, running.log, answer)
     except asyncio.CancelledError:
         if not running.stopped:
             raise
@@ -151,9 +161,14 @@ async def _wait_elsewhere(running: Running) -> bool:
     before = running.opened.behind
     if before is None or (running.tenant.id, before) in _running:
         return False
+    _say_waiting(running, None)
     async for _ in follow(running.tenant, running.opened.conversation, wire.Cursor(turn=before, attempt=1, n=0)):
         pass
     return True
+
+
+def _say_waiting(running: Running, place: int | None) -> None:
+    running.log.append(wire.Waiting, place=place)
 
 
 def _with_history(opened: Opened) -> Opened:

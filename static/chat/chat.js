@@ -85,6 +85,10 @@ class Conversation {
       if (text) this.thread.show({ id: message, client_id: id, role: "user", text, created_at }, this.thread.article(id));
     },
     "turn.started": (event) => this.#follow(event),
+    waiting: (event) => {
+      const { sayPlace, sayBehind } = this.words;
+      this.#tool(this.#follow(event), event.place === null ? sayBehind : event.place && fill(sayPlace, event.place));
+    },
     delta: (event) => this.#grow(this.#follow(event), event.text),
     "tool.started": (event) => this.#tool(this.#follow(event), event.label),
     "tool.finished": (event) => this.#tool(this.#follow(event), ""),
