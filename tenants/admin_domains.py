@@ -1,6 +1,5 @@
 """Operators' pages on domains: which tenant claims which name, what its DNS has to say, and where names lead."""
 
-from celery.exceptions import OperationalError
 from django import forms
 from django.contrib import admin, messages
 from django.utils.safestring import SafeString
@@ -10,6 +9,7 @@ from platform_site.admin_pages import NOTHING, OperatorAdmin, lines, link, list_
 from platform_site.amounts import minute
 from platform_site.errors import PlatformError
 from tenants import directory, domains, names
+from tenants.errors import QueueSilent
 from tenants.models import Domain, DomainClaim, Tenant
 
 TONES = {"waiting": "info", "verified": "ok", "failing": "bad"}
@@ -51,9 +51,9 @@ def check_now(page, request, chosen):
     """A worker looks, because a name server may take seconds to answer."""
     domains.ask_for_check(list(chosen))
     try:
-        tasks.check_domains.delay()
-    except OperationalError:
-        page.message_user(request, "The queue does not answer. They are checked within 5 minutes.", messages.WARNING)
+        tasks.check_domains.order()
+    except QueueSilent as error:
+        page.message_user(request, f"{error} They are checked once it does, within 5 minutes.", messages.WARNING)
         return
     page.message_user(request, "The DNS is being asked, which takes some seconds. Then load this page again.")
 

@@ -225,7 +225,7 @@ def is_live(move: Move) -> bool:
 
 def actions(move: Move) -> list[str]:
     """What may still be done about it."""
-    if move.state in relocation.CANCELLABLE:
+    if move.state in Move.CANCELLABLE:
         return [] if move.cancelled else ["cancel"]
     if move.state != Move.State.RETAINED or move.source is None or is_live(move):
         return []

@@ -54,6 +54,13 @@ class TenantMoved(TenantUnavailable):
     """The tenant has left the place where this work looked for it; begun again, the work finds it."""
 
 
+class QueueSilent(TemporaryFailure):
+    """No worker can be told of work now."""
+
+    code = "queue_silent"
+    text = "No worker can be told of it now: the queue does not answer."
+
+
 class NoLock(TenantUnavailable):
     """A move could not make the tenant's writes wait, because others worked too long. Nothing was changed."""
 

@@ -298,6 +298,7 @@ class Move(TenantOwned):
         FAILED = "failed", "Failed; nothing was changed"
 
     UNDER_WAY = MOVING
+    CANCELLABLE = tuple(state for state in MOVING if state != "switched")
     FREEZING = (State.FROZEN, State.VERIFYING)  # writes wait
 
     source = models.ForeignKey(Database, models.SET_NULL, null=True, related_name="+")

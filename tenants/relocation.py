@@ -4,19 +4,19 @@ What may be ordered says `moves.orders`. Platform work; each order leaves an aud
 """
 
 import logging
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from uuid import UUID
 
 import psycopg
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, transaction
 from django.utils import timezone
-from kombu.exceptions import OperationalError
 
 from platform_site import tasks as clock_tasks
 from platform_site.errors import Conflict, PlatformError, TemporaryFailure
 from tenants import placements, room, tasks
+from tenants.errors import QueueSilent
 from tenants.models import AuditEvent, Database, Move, Tenant
 from tenants.moves import orders
 from tenants.moves.ahead import AHEAD
@@ -26,9 +26,6 @@ logger = logging.getLogger(__name__)
 BYTES_PER_SECOND = 40_000_000  # of a copy under lock on two cores, comparing included; measured
 LEAST_SECONDS = 0.5
 AHEAD_SECONDS = 2.0  # of the last changes, where the rest was copied ahead
-CANCELLABLE = (
-    Move.State.PLANNED, Move.State.PREPARING, Move.State.COPYING, Move.State.FROZEN, Move.State.VERIFYING,
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -96,17 +93,20 @@ def targets(tenant: Tenant) -> list[Database]:
 
 
 def order(tenant: Tenant, target: Database | None, *, by: str) -> Move:
-    """Let a worker move the tenant; ``target`` None opens a dedicated database. Raises BadInput, Conflict."""
+    """Let a worker move the tenant; ``target`` None opens a dedicated database.
+
+    Raises  BadInput, Conflict  it cannot be;  QueueSilent  it is ordered all the same
+    """
     details = {"from": tenant.database.name, "to": target.name if target else "a database of its own"}
-    return _ordered(tenant, "tenant.move_ordered", details, by, lambda: orders.order(tenant, target, by=by))
+    return _begun(orders.plan(tenant, target, by=by), "tenant.move_ordered", details)
 
 
 def cancel(move: Move, *, by: str) -> None:
     """Stop a move before its switch; the mover notices, or a worker cleans up after a dead one. Raises Conflict."""
-    if not Move.objects.filter(pk=move.pk, state__in=CANCELLABLE).update(cancelled=True):
+    if not Move.objects.filter(pk=move.pk, state__in=Move.CANCELLABLE).update(cancelled=True):
         raise Conflict("This move has switched or ended, so it can no longer be cancelled.")
     _audit(move, by, "tenant.move_cancelled")
-    _send(tasks.run_move.delay, move)
+    _send(tasks.run_move, move)
 
 
 def go_back(move: Move, *, by: str) -> Move:
@@ -114,8 +114,7 @@ def go_back(move: Move, *, by: str) -> Move:
 
     Raises  Conflict  the old copy is gone, the tenant lives elsewhere by now, or it may not live there any more
     """
-    details = {"takes_back": str(move.pk)}
-    return _ordered(move.tenant, "tenant.move_back_ordered", details, by, lambda: orders.order_back(move, by=by))
+    return _begun(orders.plan_back(move, by=by), "tenant.move_back_ordered", {"takes_back": str(move.pk)})
 
 
 def finish(move: Move, *, by: str) -> None:
@@ -124,7 +123,7 @@ def finish(move: Move, *, by: str) -> None:
         raise Conflict("Only a move whose old copy is still kept can be finished.")
     Move.objects.filter(pk=move.pk).update(retained_until=timezone.now(), error="")
     _audit(move, by, "tenant.move_finish_ordered")
-    _send(clock_tasks.finish_move.delay, move)
+    _send(clock_tasks.finish_move, move)
 
 
 def carry_out_finish(move_id: UUID) -> None:
@@ -148,27 +147,18 @@ def is_finishing(move: Move) -> bool:
     return move.state == Move.State.RETAINED and bool(move.retained_until) and move.retained_until <= timezone.now()
 
 
-def _ordered(tenant: Tenant, action: str, details: dict, by: str, ordering: Callable[[], Move]) -> Move:
-    try:
-        move = ordering()
-    except OperationalError as error:
-        raise _no_queue() from error
-    AuditEvent.objects.create(tenant=tenant, actor=by, action=action, details={"move": str(move.pk)} | details)
+def _begun(move: Move, action: str, details: dict) -> Move:
+    _audit(move, move.ordered_by, action, **details)
+    transaction.on_commit(partial(_send, tasks.run_move, move), using="platform")
     return move
 
 
-def _audit(move: Move, by: str, action: str) -> None:
-    AuditEvent.objects.create(tenant=move.tenant, actor=by, action=action, details={"move": str(move.pk)})
+def _audit(move: Move, by: str, action: str, **details) -> None:
+    AuditEvent.objects.create(tenant=move.tenant, actor=by, action=action, details={"move": str(move.pk)} | details)
 
 
-def _send(delay: Callable, move: Move) -> None:
+def _send(task: tasks.PlatformTask, move: Move) -> None:
     try:
-        delay(move_id=str(move.pk))
-    except OperationalError as error:
-        raise _no_queue() from error
-
-
-def _no_queue() -> TemporaryFailure:
-    return TemporaryFailure(
-        "The order is written down, but no worker can be told of it now: the queue does not answer."
-    )
+        task.order(move_id=str(move.pk))
+    except QueueSilent as error:  # the clock finds what is written down
+        raise QueueSilent(f"{error} The order is written down and is carried out once a worker is there.") from error

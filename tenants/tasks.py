@@ -7,10 +7,11 @@ import logging
 from uuid import UUID
 
 from celery import Task, shared_task
-from celery.exceptions import Reject
+from celery.exceptions import OperationalError, Reject
 
 from tenants import directory
 from tenants.context import act_for, acting_for_platform, current
+from tenants.errors import QueueSilent
 from tenants.moves import orders
 
 logger = logging.getLogger(__name__)
@@ -40,6 +41,13 @@ class PlatformTask(Task):
     """Runs as platform work: relays, sweeps, roll-ups."""
 
     abstract = True
+
+    def order(self, **kwargs) -> None:
+        """Let a worker do it, on the word of somebody who waits for the answer. Raises QueueSilent."""
+        try:
+            self.delay(**kwargs)
+        except OperationalError as error:
+            raise QueueSilent from error
 
     def __call__(self, *args, **kwargs):
         with acting_for_platform(f"task {self.name}"):

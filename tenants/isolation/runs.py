@@ -7,10 +7,9 @@ from typing import NamedTuple
 from uuid import UUID
 
 from django.db import DatabaseError
-from kombu.exceptions import OperationalError
 
 from platform_site import tasks
-from platform_site.errors import PlatformError, TemporaryFailure
+from platform_site.errors import PlatformError
 from tenants import store
 from tenants.ids import uuid7
 from tenants.isolation import checking
@@ -31,14 +30,11 @@ class Line(NamedTuple):
 
 
 def start(tenants: list[Tenant], *, by: str) -> UUID:
-    """Let workers check these tenants. Raises TemporaryFailure: the queue does not answer."""
+    """Let workers check these tenants. Raises QueueSilent."""
     run = uuid7()
     _note(run, {tenant.pk: WAITING for tenant in tenants})
-    try:
-        for tenant in tenants:
-            tasks.check_isolation_of.delay(run=str(run), tenant_id=tenant.pk, by=by)
-    except OperationalError as error:
-        raise TemporaryFailure("No worker can be told of it now: the queue does not answer.") from error
+    for tenant in tenants:
+        tasks.check_isolation_of.order(run=str(run), tenant_id=tenant.pk, by=by)
     return run
 
 

@@ -3,7 +3,6 @@
 import logging
 import time
 from datetime import timedelta
-from functools import partial
 from uuid import UUID
 
 import psycopg
@@ -78,16 +77,17 @@ def plan(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | Non
     return move
 
 
-def order(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | None = None) -> Move:
-    """Plan a move and let a worker carry it out, once the row is committed. Raises as `plan` does."""
-    move = plan(tenant, target, by=by, undoes=undoes)
-    transaction.on_commit(partial(tasks.run_move.delay, move_id=str(move.pk)), using="platform")
-    return move
-
-
 def carry_out(move_id: UUID) -> None:
     """What the worker does with an order. What it could not do stands in the row, and in the log."""
     move = Move.objects.select_related("tenant__database", "target").get(pk=move_id)
+    try:
+        running.run(move)
+    except NoLock as error:
+        _order_again(move, str(error))
+    except (PlatformError, DatabaseError, psycopg.Error) as error:
+        logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
+
+
 def clear_left() -> None:
     """Throw away the copies that moves had to leave when they were given up; one that must wait stops no other."""
     for move in Move.objects.filter(**{f"progress__{running.COPY_LEFT}": True}):
@@ -95,14 +95,6 @@ def clear_left() -> None:
             running.clear(move)
         except (PlatformError, DatabaseError, psycopg.Error) as error:
             logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(error)})
-
-
-    try:
-        running.run(move)
-    except NoLock as error:
-        _order_again(move, str(error))
-    except (PlatformError, DatabaseError, psycopg.Error) as error:
-        logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
 
 
 def _order_again(move: Move, error: str) -> None:
@@ -127,22 +119,12 @@ def cancel(move: Move) -> Move:
         return _ended(move)
 
 
-def go_back(move: Move, *, by: str) -> Move:
-    """Bring the tenant back with all that was written meanwhile: a move in the other direction.
+def plan_back(move: Move, *, by: str) -> Move:
+    """Order that the tenant returns with all that was written meanwhile: a move in the other direction.
 
     Raises  Conflict  the old copy is gone, or the tenant lives elsewhere by now
     """
-    return running.run(plan_back(move, by=by))
-
-
-def plan_back(move: Move, *, by: str) -> Move:
-    """The same, only planned."""
     return plan(move.tenant, _way_back(move), by=by, undoes=move)
-
-
-def order_back(move: Move, *, by: str) -> Move:
-    """The same, carried out by a worker."""
-    return order(move.tenant, _way_back(move), by=by, undoes=move)
 
 
 def resume_dead() -> list[Move]:

@@ -3,6 +3,8 @@
 from uuid import UUID, uuid4
 
 import pytest
+from celery import Task
+from celery.exceptions import OperationalError
 from django.conf import settings
 from django.contrib.auth.models import Permission
 from django.db import connections
@@ -160,6 +162,18 @@ def test_a_move_is_cancelled_before_its_switch_and_not_after(acme, operator, bro
     again = browser.post(url("tenants_move_cancel", move.pk), follow=True).content.decode()
     assert "can no longer be cancelled" in again
     assert ("tenant.move_cancelled", operator.email) in actions_of(acme)
+
+
+def test_an_order_that_no_worker_can_be_told_of_is_written_down_and_said(acme, operator, browser, monkeypatch):
+    def silent(*args, **kwargs):
+        raise OperationalError
+
+    monkeypatch.setattr(Task, "apply_async", silent)
+    page = browser.post(url("tenants_tenant_move", acme.id), {"to": "dedicated"}).content.decode()
+    assert "the queue does not answer" in page and "written down" in page
+    assert actions_of(acme)[-1] == ("tenant.move_ordered", operator.email)
+    browser.post(url("tenants_move_cancel", move_of(acme).pk))
+    assert carried_out(acme).state == "rolled_back"
 
 
 def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing, operator, browser, settings):

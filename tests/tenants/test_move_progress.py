@@ -55,6 +55,7 @@ def test_a_copy_larger_than_estimated_never_shows_more_than_all():
 def test_a_terminal_is_told_step_rows_bytes_rate_and_time_left():
     facts = progress.facts(Move(state="copying", progress=COPYING), after(5))
     assert showing.line(facts) == (
-        "Copying while the tenant works: [#####...............] 25 %, 500 of 2,000 rows, 10.0 MB of 40.0 MB, 2.0 MB/s, 15 s left"
+        "Copying while the tenant works: [#####...............] 25 %, 500 of 2,000 rows, "
+        "10.0 MB of 40.0 MB, 2.0 MB/s, 15 s left"
     )
     assert showing.line(progress.facts(Move(state="planned", progress={}))) == "Planned"

@@ -92,7 +92,7 @@ def clear(tenant) -> None:
         row = lifecycle.named(tenant.slug)
         moves = Move.objects.filter(tenant=row, state="retained").select_related("tenant", "source", "target")
         if row.database.kind == "dedicated":
-            back = orders.go_back(moves.get(target=row.database), by="a test")
+            back = running.run(orders.plan_back(moves.get(target=row.database), by="a test"))
             orders.finish(orders.find(back.pk.hex))
 
 
@@ -165,7 +165,7 @@ def test_promoted_and_taken_back_every_row_is_there(full, settings):
     meanwhile = write(full, 3)  # with a ref from before the move
     after = content(full)
     with acting_for_platform("a test"):
-        back = orders.go_back(orders.find(move.pk.hex[-12:]), by="a test")
+        back = running.run(orders.plan_back(orders.find(move.pk.hex[-12:]), by="a test"))
         assert content(full) == after
         assert orders.find(move.pk.hex).state == "rolled_back"
         orders.finish(orders.find(back.pk.hex))
