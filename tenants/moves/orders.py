@@ -204,12 +204,18 @@ def _check(tenant: Tenant, target: Database | None, *, returns: bool = False) ->
         raise Conflict(
             f"{tenant} is regulated: its data may not stand in a database with others'. Take the flag off first."
         )
-    if target.state not in (Database.State.OPEN, Database.State.FULL, Database.State.DRAINING):
+    _check_place(target, is_kept=returns)
+
+
+def _check_place(target: Database, *, is_kept: bool) -> None:
+    """Whether the target takes a tenant. ``is_kept``: one that was there, and may return also while it is emptied."""
+    takes = (Database.State.OPEN, Database.State.FULL, *([Database.State.DRAINING] if is_kept else []))
+    if target.state not in takes:
         raise Conflict(f"“{target.name}” takes no tenants: {target.get_state_display().lower()}.")
-    if target.kind == Database.Kind.DEDICATED and not returns:  # also while it is empty: its tenant may come back
+    if target.kind == Database.Kind.DEDICATED and not is_kept:  # also while it is empty: its tenant may come back
         raise Conflict(f"“{target.name}” was opened for one tenant alone. Let one be opened with --to-dedicated.")
-    has_room = target.tenants.count() < target.room
-    if not has_room and not (returns and target.kind == Database.Kind.SHARED):  # there his place is kept
+    has_room = target.tenants.count() < target.room and not target.has_all_bytes
+    if not has_room and not (is_kept and target.kind == Database.Kind.SHARED):
         raise Conflict(f"“{target.name}” is full.")
 
 

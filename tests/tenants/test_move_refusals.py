@@ -2,6 +2,7 @@
 
 import pytest
 from django.conf import settings
+from django.core.management import CommandError, call_command
 from django.utils import timezone
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
@@ -122,6 +123,20 @@ def test_nobody_returns_into_a_dedicated_database_that_another_lives_in(acme, gl
             Tenant.objects.filter(pk=globex.id).update(database=home)
             Move.objects.filter(source=own).delete()
             placements.drop_dedicated(own, by="a test")
+
+
+def test_a_database_that_is_being_emptied_takes_back_whom_it_keeps_and_nobody_else(acme, globex, second):
+    with acting_for_platform("a test"):
+        home, left = Tenant.objects.get(pk=acme.id).database, Database.objects.filter(pk=second.pk)
+        kept = Move.objects.create(tenant_id=acme.id, source=second, target=home, state="retained")
+        placements.drain(second)
+        try:
+            with pytest.raises(CommandError, match="takes no tenants"):
+                call_command("move_tenant", globex.slug, to=second.name)
+            orders.cancel(orders.plan_back(orders.find(kept.pk.hex), by="a test"))
+        finally:
+            left.update(state="open")
+            kept.delete()
 
 
 def test_a_tenant_migrated_while_it_was_copied_is_not_switched_to_the_older_schema(acme, second, monkeypatch):

@@ -25,7 +25,7 @@ class Command(PlatformCommand):
         parser.add_argument("--json", action="store_true", help="print one JSON object")
 
     def work(self, *, slug, to, dry_run, **options):
-        tenant, target = lifecycle.named(slug), placements.for_new_tenant(to) if to else None
+        tenant, target = lifecycle.named(slug), placements.named(to) if to else None
         plan = orders.foresee(tenant, target)
         if dry_run:
             self._show(plan, options["json"], "Would move {tenant} from {from} to {to}: {tables} tables, {size}.")
