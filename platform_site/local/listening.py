@@ -13,7 +13,8 @@ def main() -> None:
     """Serve until SIGTERM; what arrives at a socket that others share is taken by whichever of them is free."""
     config = uvicorn.Config(
         "platform_site.asgi:application",
-        ws="websockets-sansio",
+        http="platform_site.serving:Http",
+        ws="platform_site.serving:Sockets",
         ws_max_size=65_536,
         ws_per_message_deflate=False,
         lifespan="on",
