@@ -8,6 +8,7 @@ from uuid import UUID
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
+from django.db import OperationalError
 from redis.exceptions import RedisError
 
 from agents import joining, open_sockets, places, turns, wire
@@ -219,9 +220,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Its result. Where it waits because the tenant is being moved, the visitor is told; it goes on by itself."""
         working = asyncio.create_task(work)
         await asyncio.wait({working}, timeout=PATIENCE_SECONDS)
-        if not working.done() and await self._run(directory.is_moving, self.tenant.id):
+        if not working.done() and await self._is_moving():
             await self._answer(wire.Error(code="moving", text=MOVING))
         return await working
+
+    async def _is_moving(self) -> bool:
+        try:
+            return await self._run(directory.is_moving, self.tenant.id)
+        except OperationalError:
+            return False  # it is not the move that is waited for
 
     async def _ask_for_human(self):
         if not self.begun:

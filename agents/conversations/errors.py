@@ -37,3 +37,10 @@ class Crowded(PlatformError):
     """As many of the tenant's questions wait for a place in this process as may. details: retry_after (seconds)"""
 
     code, status, text = "crowded", 429, "Many people are writing right now."
+
+
+class NotStored(PlatformError):
+    """The database cannot be reached, so nobody knows whether the message is in it. details: retry_after (seconds)"""
+
+    code, status = "not_stored", 503
+    text = "Your message could not be stored. Please send it again in a moment."

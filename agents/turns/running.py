@@ -15,7 +15,7 @@ from django.db import OperationalError
 
 from agents import publishing, wire
 from agents.conversations import reading, recording
-from agents.conversations.errors import Crowded
+from agents.conversations.errors import Crowded, NotStored
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.turns import admission, engine, lease, mirror, radio, stream
@@ -26,6 +26,7 @@ from tenants.ids import uuid7
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 0.1
+RETRY_SECONDS = 5
 draining = False  # set once, when the process is about to end: it takes nothing over any more
 
 
@@ -93,7 +94,7 @@ async def _start(tenant: TenantRef, question: dict) -> Opened:
     if (tenant.id, question["conversation"]) not in _lines and admission.has_room(tenant.id):
         found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
     try:
-        opened = await opening
+        opened = await _stored(opening)
         if opened.new and opened.state == "agent":
             launch(tenant, opened, found)
             found = None
@@ -101,6 +102,14 @@ async def _start(tenant: TenantRef, question: dict) -> Opened:
         if found:
             found.cancel()
     return opened
+
+
+async def _stored(opening: asyncio.Task) -> Opened:
+    try:
+        return await opening
+    except OperationalError as error:
+        logger.warning("question not stored", extra={"error": type(error.__cause__).__name__})
+        raise NotStored(retry_after=RETRY_SECONDS) from error
 
 
 def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None) -> Running:

@@ -64,7 +64,7 @@ def _run(folder: Path, mode: str, rest: list[str]) -> int:
             say(f"[{steps.total}/{steps.total}] Tests")
             selection += ["-p", "tests.own_services", f"-n{workers}", "--dist=worksteal"]
             variables = variables | {"ATRIUM_TEST_WORKERS": json.dumps(environments)}
-        if mode == "full":
+        if mode in ("full", "faults"):
             variables["ATRIUM_TEST_FULL"] = "1"
             selection.append(f"--timeout={FULL_SECONDS}")
         return _foreground([sys.executable, "-m", "pytest", *selection, *rest], variables)

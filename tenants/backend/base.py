@@ -130,7 +130,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
     def get_new_connection(self, conn_params):
         """A pooled connection is bound by its first statement, which also shows whether it has outlived its server.
 
-        A dead one goes back, which makes the pool replace it, and the next one is tried.
+        A dead one goes back, which makes the pool replace it, and the next one is tried; not after a silent one, for
+        its server would let all be waited for.
         """
         if not self.pool:
             return super().get_new_connection(conn_params)
@@ -141,13 +142,14 @@ class DatabaseWrapper(base.DatabaseWrapper):
         raise psycopg.OperationalError("the server ends every connection at its first statement")
 
     def _answers(self, connection) -> bool:
+        greeting = deadlines.answered(connection, deadlines.GREETING_SECONDS)
         try:
-            connection.autocommit = True
-            with self.answered(connection):
+            with greeting:
+                connection.autocommit = True
                 self._greet(connection)
         except BaseException as error:
             self.pool.putconn(connection)
-            if isinstance(error, psycopg.OperationalError) and connection.closed:
+            if isinstance(error, psycopg.OperationalError) and connection.closed and not greeting.is_over:
                 return False
             raise
         return True

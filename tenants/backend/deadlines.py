@@ -14,6 +14,7 @@ import time
 logger = logging.getLogger(__name__)
 
 SECONDS = 12.0  # more than statement_timeout (platform_site/postgres.py), whose error says more
+GREETING_SECONDS = 3.0  # for the first statement on a pooled connection, which costs the server nothing
 LOOK_SECONDS = 1.0
 
 _awaited: dict[int, tuple[float, int]] = {}  # by thread: until when, and the socket's descriptor
@@ -24,17 +25,24 @@ _starting = threading.Lock()
 class answered:  # noqa: N801  used as a function
     """``with answered(connection): ...``: what is asked inside is answered in time, or the connection is lost."""
 
-    __slots__ = ("_connection", "_outer", "_thread")
+    __slots__ = ("_connection", "_outer", "_seconds", "_thread", "_until")
 
-    def __init__(self, connection):
-        self._connection = connection
+    def __init__(self, connection, seconds: float | None = None):
+        self._connection, self._seconds = connection, seconds or SECONDS
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the time was used up."""
+        return time.monotonic() >= self._until
 
     def __enter__(self):
         self._thread = threading.get_ident()
         self._outer = _awaited.get(self._thread)
+        self._until = time.monotonic() + self._seconds
         if not self._connection.closed:
-            _awaited[self._thread] = time.monotonic() + SECONDS, self._connection.fileno()
+            _awaited[self._thread] = self._until, self._connection.fileno()
             _watch()
+        return self
 
     def __exit__(self, *error):
         if self._outer:

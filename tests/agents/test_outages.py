@@ -15,7 +15,7 @@ import redis
 from agents.conversations.models import Message
 from tenants.context import run_for
 from tests.agents.chatting import Browser
-from tests.browser.line import Line
+from tests.faults.line import Line
 from tests.conftest import until, web_process
 from tests.processes import end, free_port
 

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.browser.line import Line
+from tests.faults.line import Line
 from tests.conftest import ROOT, until, web_command
 from tests.processes import end, free_port
 

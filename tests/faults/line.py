@@ -1,35 +1,51 @@
-"""A TCP line to a service that a test can cut and mend: to its users the service is gone, and then back."""
+"""A TCP line to a service that a test can cut, slow down or make swallow everything: its users meet a bad network."""
 
 import contextlib
 import socket
 import threading
+import time
 
 BLOCK_BYTES = 65_536
 
 
 class Line:
-    """Forwards connections to ``(host, port)``; `port` is where it listens, also after it was mended."""
+    """Forwards connections to ``(host, port)``; `port` is where it listens, also after it was mended.
+
+    delay       seconds that each block waits, in both directions
+    swallowing  what arrives goes nowhere, and no side is told: a black hole, or a peer that is half open
+    cut_after   bytes of the service's answers, counted from when it is set, after which all connections are reset
+    """
 
     def __init__(self, host: str, port: int):
         self._target = host, port
         self._ends: list[socket.socket] = []
         self._listener: socket.socket | None = None
         self.port = 0
+        self.delay, self.swallowing, self.cut_after = 0.0, False, None
         self.mend()
 
     def mend(self) -> None:
-        """Accept connections."""
-        self._listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listener.getsockname()[1]
-        threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
+        """Accept connections, and forward what they send."""
+        self.delay, self.swallowing, self.cut_after = 0.0, False, None
+        if self._listener is None:
+            self._listener = socket.create_server(("127.0.0.1", self.port))
+            self.port = self._listener.getsockname()[1]
+            threading.Thread(target=self._accept, args=[self._listener], daemon=True).start()
 
     def cut(self) -> None:
         """Break all connections off and refuse new ones."""
-        for end in (self._listener, *self._ends):
-            with contextlib.suppress(OSError):  # an end that has closed by itself
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        ends, self._listener = [self._listener, *self._ends], None
+        for end in ends:
+            if end:
+                _close(end)
         self._ends.clear()
+
+    def reset(self) -> None:
+        """Break all connections off; new ones are accepted."""
+        ends = self._ends.copy()
+        self._ends.clear()
+        for end in ends:
+            _close(end)
 
     def _accept(self, listener: socket.socket) -> None:
         with contextlib.suppress(OSError):  # cut
@@ -37,12 +53,25 @@ class Line:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
                 self._ends += near, far
-                for source, sink in ((near, far), (far, near)):
-                    threading.Thread(target=_forward, args=[source, sink], daemon=True).start()
+                for source, sink, answers in ((near, far, False), (far, near, True)):
+                    threading.Thread(target=self._forward, args=[source, sink, answers], daemon=True).start()
+
+    def _forward(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+        with contextlib.suppress(OSError):  # cut, or one end has gone
+            while data := source.recv(BLOCK_BYTES):
+                time.sleep(self.delay)
+                if self.swallowing:
+                    continue
+                if answers and self.cut_after is not None:
+                    data, self.cut_after = data[: self.cut_after], self.cut_after - len(data)
+                sink.sendall(data)
+                if answers and self.cut_after is not None and self.cut_after <= 0:
+                    self.cut_after = None
+                    self.reset()
+            sink.shutdown(socket.SHUT_WR)
 
 
-def _forward(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):  # cut, or one end has gone
-        while data := source.recv(BLOCK_BYTES):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_WR)
+def _close(end: socket.socket) -> None:
+    with contextlib.suppress(OSError):  # an end that has closed by itself
+        end.shutdown(socket.SHUT_RDWR)
+    end.close()

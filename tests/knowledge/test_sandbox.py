@@ -58,7 +58,7 @@ def test_a_reader_sees_no_environment_and_no_descriptor_of_ours(escape, tmp_path
     assert not any("elsewhere" in name or name.startswith("socket") for name in said[0]["open"])
 
 
-def test_too_much_memory_ends_it(escape):
+def test_r17_too_much_memory_ends_it(escape):
     with pytest.raises(Unreadable) as caught:
         escape("data = bytearray(600 * 1024**2)\nyield {}")
     assert caught.value.code == "too_large"
