@@ -1,6 +1,7 @@
 """Large tenants are copied while they work: rows first, then what was written meanwhile, at last under the lock."""
 
 import time
+from typing import NamedTuple
 
 import psycopg
 from django.conf import settings
@@ -9,28 +10,41 @@ from psycopg import Connection, IsolationLevel
 from tenants.errors import CopyDiffers
 from tenants.models import Move
 from tenants.moves import bulk, changes, copying, steps
+from tenants.moves.copying import Table
 from tenants.moves.steps import Between
 
 AHEAD, LOCK = "ahead", "lock"  # the two ways to copy
 ROUNDS = 20
 SIZE = """
-select coalesce(sum(pg_total_relation_size(oid)), 0)
+select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint
 from pg_class where relnamespace = current_schema()::regnamespace and relkind = 'r'
 """
 SHORT_ROUND_SECONDS = 0.3
 
 
-def way(source: Connection) -> tuple[str, str]:
-    """How the tenant whose schema was entered will be copied; and why its writes wait for all of it, if they need not.
+class Way(NamedTuple):
+    """How a tenant will be copied.
 
-    Small ones are copied under the lock, which is over sooner than all else.
+    kind    ``ahead`` or ``lock``; small ones are copied under the lock, which is over sooner than all else
+    notice  why writes wait for all of it although the tenant is large; else empty
+    bytes   of its tables with all that belongs to them
     """
-    tables = copying.tables(source)
-    if source.execute(SIZE).fetchone()[0] < settings.MOVE_AHEAD_BYTES:
-        return LOCK, ""
+
+    kind: str
+    notice: str
+    tables: list[Table]
+    bytes: int
+
+
+def way(source: Connection) -> Way:
+    """How the tenant whose schema was entered will be copied."""
+    tables, size = copying.tables(source), source.execute(SIZE).fetchone()[0]
+    if size < settings.MOVE_AHEAD_BYTES:
+        return Way(LOCK, "", tables, size)
     if reason := changes.hindrance(source, tables):
-        return LOCK, f"Writes wait until everything is copied: {reason}, so changes cannot be followed."
-    return AHEAD, ""
+        text = f"Writes wait until everything is copied: {reason}, so changes cannot be followed."
+        return Way(LOCK, text, tables, size)
+    return Way(AHEAD, "", tables, size)
 
 
 def copy(at: Between) -> None:

@@ -6,7 +6,7 @@ from datetime import timedelta
 from uuid import UUID
 
 import psycopg
-from django.db import DatabaseError, IntegrityError, connections, transaction
+from django.db import DatabaseError, IntegrityError, transaction
 from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
@@ -20,11 +20,6 @@ logger = logging.getLogger(__name__)
 START = timedelta(seconds=30)  # after which an order must have been begun
 ATTEMPTS_AN_HOUR = 4
 CANCEL_SECONDS = 15  # far more than a mover that lives needs
-
-SIZE = """
-select coalesce(sum(pg_total_relation_size(oid)), 0)::bigint, count(*)
-from pg_class where relnamespace = to_regnamespace(%s) and relkind = 'r'
-"""
 
 
 def find(key: str) -> Move:
@@ -43,19 +38,17 @@ def find(key: str) -> Move:
 def foresee(tenant: Tenant, target: Database | None) -> dict:
     """What a move would do, without doing it. Raises BadInput, Conflict when it cannot be."""
     _check(tenant, target)
-    alias = databases.ensure_provision_alias(tenant.database)
-    with connections[alias].cursor() as cursor:
-        cursor.execute(SIZE, [tenant.schema_name])
-        size, tables = cursor.fetchone()
-    way, notice = _way(tenant)
+    with psycopg.connect(databases.provision_address(tenant.database)) as source:
+        copying.enter(source, tenant.schema_name, tenant.role)
+        way = ahead.way(source)
     return {
         "tenant": tenant.slug,
         "from": tenant.database.name,
         "to": target.name if target else "a new dedicated database",
-        "tables": tables,
-        "bytes": size,
-        "way": way,
-        "notice": notice,
+        "tables": len(way.tables),
+        "bytes": way.bytes,
+        "way": way.kind,
+        "notice": way.notice,
         "stays": "Files, search index and counters stay where they are: they are the tenant's own already.",
     }
 
@@ -181,12 +174,6 @@ def _way_back(move: Move) -> Database:
     if move.tenant.database_id != move.target_id:
         raise Conflict(f"{move.tenant} has been moved on since. Take the newest move back.")
     return move.source
-
-
-def _way(tenant: Tenant) -> tuple[str, str]:
-    with psycopg.connect(databases.provision_address(tenant.database)) as connection:
-        copying.enter(connection, tenant.schema_name, tenant.role)
-        return ahead.way(connection)
 
 
 def _check(tenant: Tenant, target: Database | None, *, returns: bool = False) -> None:

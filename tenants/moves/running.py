@@ -106,26 +106,25 @@ def _copy(move: Move) -> None:
         psycopg.connect(theirs.address) as target,
         bulk.lines(ours, theirs) as lines,
     ):
-        way, tables = _choose_way(move, source, ours)
+        way = _choose_way(move, source, ours)
         theirs.enter(target)
-        bare = copying.strip(target, tables)
+        bare = copying.strip(target, way.tables)
         target.commit()
-        at = steps.Between(move, ours, theirs, source, target, lines, tables, bare)
-        if way == ahead.AHEAD:
+        at = steps.Between(move, ours, theirs, source, target, lines, way.tables, bare)
+        if way.kind == ahead.AHEAD:
             _move_ahead(at)
         else:
             _move_locked(at)
 
 
-def _choose_way(move: Move, source: Connection, ours: bulk.End) -> tuple[str, list[copying.Table]]:
+def _choose_way(move: Move, source: Connection, ours: bulk.End) -> ahead.Way:
     ours.enter(source)
-    way, notice = ahead.way(source)
-    tables = copying.tables(source)
+    way = ahead.way(source)
     source.rollback()
-    if notice:
-        logger.warning("writes wait for the whole copy", extra={"move": str(move.pk), "reason": notice})
-    move.progress = {"way": way, "notice": notice}
-    return way, tables
+    if way.notice:
+        logger.warning("writes wait for the whole copy", extra={"move": str(move.pk), "reason": way.notice})
+    move.progress = {"way": way.kind, "notice": way.notice}
+    return way
 
 
 def _move_ahead(at: steps.Between) -> None:
