@@ -1,9 +1,12 @@
 """The operators' admin: only on the platform's host, grouped by task."""
 
+from functools import wraps
+from itertools import chain
+
 from django.conf import settings
 from django.contrib.admin import AdminSite
 from django.contrib.auth.views import redirect_to_login
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db.models.base import ModelBase
 from django.shortcuts import redirect
 
@@ -53,6 +56,18 @@ class OperatorSite(AdminSite):
         """Only what GROUPS lists has pages here: packages bring more, and tenants' data must have none."""
         models = [model_or_iterable] if isinstance(model_or_iterable, ModelBase) else list(model_or_iterable)
         super().register([model for model in models if model._meta.label in WORDS], admin_class, **options)
+
+    def admin_view(self, view, cacheable=False):
+        """Every page refuses what no database takes, in filters and choices too, which Django hands on unread."""
+
+        @wraps(view)
+        def guarded(request, *args, **kwargs):
+            sent = chain(request.GET.lists(), request.POST.lists())
+            if any("\x00" in value for _, values in sent for value in values):
+                raise BadRequest("a NUL was sent")
+            return view(request, *args, **kwargs)
+
+        return super().admin_view(guarded, cacheable)
 
     def get_app_list(self, request, app_label=None):
         known = {

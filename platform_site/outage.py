@@ -1,5 +1,6 @@
 """A service that does not answer: commands say in one line which, pages and programs are told to try again."""
 
+import re
 import sys
 from contextlib import contextmanager
 from urllib.parse import urlsplit
@@ -8,6 +9,7 @@ from urllib.parse import urlsplit
 CONNECTION_STATES = (None, "28P01", "28000", "57P03", "3D000")
 HINT = "Start it with bin/up, or set its address in the environment (.env.example)."
 RETRY_SECONDS = 5
+TRIED = re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+) failed')
 
 
 def is_outage(error: BaseException | None) -> bool:
@@ -23,6 +25,7 @@ def is_outage(error: BaseException | None) -> bool:
 @contextmanager
 def explained():
     """Inside the block, an unreachable service ends the process with one line and status 1."""
+    import psycopg
     import redis.exceptions
     from django.conf import settings
     from django.db.utils import OperationalError
@@ -32,12 +35,13 @@ def explained():
 
     try:
         yield
-    except (OperationalError, PoolTimeout) as error:
-        if getattr(error.__cause__, "sqlstate", None) not in CONNECTION_STATES:
+    except (OperationalError, PoolTimeout, psycopg.OperationalError) as error:
+        if getattr(error.__cause__ or error, "sqlstate", None) not in CONNECTION_STATES:
             raise
+        place = _tried(error) or _place(settings.DATABASE_URL)
         if _is_refused_login(error):
-            sys.exit(f"PostgreSQL at {_place(settings.DATABASE_URL)} refuses the login. Check DATABASE_URL.")
-        sys.exit(f"PostgreSQL does not answer at {_place(settings.DATABASE_URL)}. {HINT}")
+            sys.exit(f"PostgreSQL at {place} refuses the login. Check DATABASE_URL.")
+        sys.exit(f"PostgreSQL does not answer at {place}. {HINT}")
     except redis.exceptions.ConnectionError:
         sys.exit(f"Valkey/Redis does not answer at {_place(settings.REDIS_URL)}. {HINT}")
     except TemporaryFailure as error:
@@ -46,6 +50,12 @@ def explained():
 
 def _is_refused_login(error: Exception) -> bool:
     return "authentication failed" in str(error)
+
+
+def _tried(error: Exception) -> str:
+    """Host and port as libpq names them: tenants may live on other servers than our own."""
+    found = TRIED.search(str(error))
+    return ":".join(found.groups()) if found else ""
 
 
 def _place(url: str) -> str:

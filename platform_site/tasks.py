@@ -1,9 +1,12 @@
 """The platform's tasks that belong to no app: the clock's, and what operators order on their pages."""
 
+import logging
 from uuid import UUID
 
 from celery import shared_task
+from django.db import DatabaseError
 
+from platform_site.errors import TemporaryFailure
 from tenants import directory, domains, relocation, room, store
 from tenants.context import acting_for
 from tenants.isolation import checking, runs
@@ -11,6 +14,7 @@ from tenants.keys import system_key
 from tenants.sessions import SessionStore
 from tenants.tasks import PlatformTask
 
+logger = logging.getLogger(__name__)
 HEARTBEAT_KEY = system_key("heartbeat", "worker")
 HEARTBEAT_SECONDS = 5
 
@@ -26,8 +30,11 @@ def clear_sessions() -> None:
     """Remove the expired sessions of operators and of each tenant's staff."""
     SessionStore.clear_expired()
     for tenant in directory.all_active():
-        with acting_for(tenant):
-            SessionStore.clear_expired()
+        try:
+            with acting_for(tenant):
+                SessionStore.clear_expired()
+        except (DatabaseError, TemporaryFailure) as error:  # its database is away; the others are not to wait for it
+            logger.warning("sessions not cleared", extra={"of_tenant": tenant.id, "error": str(error)})
 
 
 @shared_task(base=PlatformTask)

@@ -31,6 +31,8 @@ def suspend(tenant: Tenant, *, by: str, reason: str) -> bool:
     reason = reason.strip()
     if not reason:
         raise BadInput("Say why: the tenant's staff read it in their portal.")
+    if not "".join(reason.split()).isprintable():
+        raise BadInput("The reason holds characters that cannot be shown.")
     return _turn(tenant, Tenant.State.ACTIVE, Tenant.State.SUSPENDED, SUSPENDED, by, {"reason": reason})
 
 

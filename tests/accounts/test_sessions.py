@@ -1,11 +1,17 @@
 """A session is worth something on its own host only, even where ids, addresses and passwords are equal (B5)."""
 
+from datetime import timedelta
+
 import pytest
 from django.conf import settings
 from django.contrib.sessions.models import Session
+from django.utils import timezone
 
+from platform_site import tasks
+from tenants import databases
 from tenants.accounts.models import User
-from tenants.context import acting_for
+from tenants.context import acting_for, acting_for_platform
+from tenants.models import Database, Tenant
 from tests.accounts.conftest import PASSWORD
 
 
@@ -100,3 +106,21 @@ def test_a_new_password_or_switching_off_ends_open_sessions(world, change):
 def test_staff_whose_row_stands_in_the_operators_schema_get_no_admin(world):
     browser = world.acme.browser("owner")
     assert browser.get("/admin/").status_code == 404
+
+
+def test_expired_sessions_are_cleared_though_another_tenants_database_is_away(acme, globex):
+    with acting_for(globex):
+        Session.objects.create(session_key="old", expire_date=timezone.now() - timedelta(days=1))
+    with acting_for_platform("a test"):
+        away = Database(name="away", state="full", host="127.0.0.1", port=9, database_name="x", login_role="x")
+        away.save()
+        Database.objects.filter(pk=away.pk).update(sealed_password=databases.sealed(away, "x"))
+        home = Tenant.objects.get(pk=acme.id).database
+        Tenant.objects.filter(pk=acme.id).update(database=away)
+        try:
+            tasks.clear_sessions()
+        finally:
+            Tenant.objects.filter(pk=acme.id).update(database=home)
+            away.delete()
+    with acting_for(globex):
+        assert not Session.objects.filter(pk="old").exists()

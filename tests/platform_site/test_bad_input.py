@@ -1,10 +1,13 @@
 """Every door takes what no form of ours sends, and answers with anything but a fault of its own."""
 
+from uuid import uuid4
+
 import pytest
+from django.conf import settings
 from django.test import Client
 
 from tenants.accounts.models import User
-from tenants.context import acting_for
+from tenants.context import acting_for, acting_for_platform
 from tests.conftest import PASSWORD, host_of
 from tests.isolation.matrix import fill, routes
 
@@ -39,6 +42,30 @@ def test_h6_no_page_fails_over_what_it_is_sent(world):
                 client.post(route.path(victim.ids), {"name": value, "password": PASSWORD, "scopes": ["usage:read"]}),
             ):
                 assert response.status_code < 500, (route.pattern, value[:5], response.request["REQUEST_METHOD"])
+
+
+@pytest.fixture
+def operators_browser():
+    """An operator's, on the platform's host."""
+    client = Client(headers={"host": settings.PLATFORM_HOST}, raise_request_exception=False)
+    with acting_for_platform("a test"):
+        operator = User.objects.create_superuser(f"{uuid4().hex}@atrium.example")
+        client.force_login(operator, backend="tenants.accounts.backends.RoleBackend")
+    return client
+
+
+def test_h6_no_operators_page_fails_over_a_nul(acme, operators_browser):
+    move = f"/admin/tenants/tenant/{acme.id}/move/"
+    pause = {"action": "suspend", "_selected_action": acme.id, "reason": "a\x00b", "confirmed": 1}
+    release = {"action": "release", "_selected_action": "\x00"}
+    for response in (
+        operators_browser.get(move, {"to": "\x00"}),
+        operators_browser.get("/admin/tenants/tenant/", {"state__exact": "\x00"}),
+        operators_browser.post(move, {"to": "\x00"}),
+        operators_browser.post("/admin/tenants/tenant/", pause),
+        operators_browser.post("/admin/tenants/domainclaim/", release),
+    ):
+        assert response.status_code == 400, response.request["PATH_INFO"]
 
 
 def test_h6_a_note_with_a_nul_is_published_without_it(world):

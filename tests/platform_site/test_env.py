@@ -6,9 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import psycopg
 import pytest
 
-from platform_site import env
+from platform_site import env, outage
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k1:" + base64.b64encode(bytes(range(32))).decode()
@@ -108,6 +109,11 @@ def test_a_command_says_in_one_line_which_service_is_missing(tmp_path):
     assert done.returncode == 1
     assert done.stderr.count("\n") == 1
     assert "PostgreSQL does not answer at 127.0.0.1:9" in done.stderr and "bin/up" in done.stderr
+
+
+def test_the_missing_service_is_the_one_that_was_asked_not_always_our_own_database():
+    with pytest.raises(SystemExit, match="does not answer at 127.0.0.1:9"), outage.explained():
+        psycopg.connect("host=127.0.0.1 port=9 user=tenant dbname=dedicated")
 
 
 def test_name_servers_are_addresses_with_or_without_a_port():

@@ -128,8 +128,9 @@ def _sent_to(ref, task) -> None:
 
 
 def test_pausing_needs_a_reason(acme):
-    with pytest.raises(BadInput):
-        lifecycle.suspend(row_of(acme), by="a test", reason="  ")
+    for reason in ("  ", "a\x00b", "\udcff"):  # the last is what a terminal makes of bytes that are no UTF-8
+        with pytest.raises(BadInput):
+            lifecycle.suspend(row_of(acme), by="a test", reason=reason)
     assert row_of(acme).state == Tenant.State.ACTIVE
 
 
