@@ -235,15 +235,15 @@ def actions(move: Move) -> list[str]:
 def said(move: Move) -> str:
     """Where it stands in a sentence, which changes rarely enough to be read out each time."""
     facts = progress.facts(move)
-    step = next((step for step in facts.steps if step.state in ("now", "failed")), facts.steps[-1])
     percent = facts.percent // SAID_PERCENT * SAID_PERCENT
-    failed = f" {move.get_state_display()}. {move.error}" if step.state == "failed" else ""
-    return f"{step.name}: {percent} %." + failed
+    failed = f" {move.get_state_display()}. {move.error}" if facts.at.state == "failed" else ""
+    return f"{facts.at.name}: {percent} %." + failed
 
 
 def shown(move: Move) -> dict:
     """What the page says of a move."""
     waits = move.state == Move.State.PLANNED and timezone.now() - move.created_at > NOT_BEGUN
+    nowhere = "a new database of its own" if is_live(move) else "dropped since"
     return {
         "move": move,
         "facts": progress.facts(move),
@@ -253,11 +253,7 @@ def shown(move: Move) -> dict:
         "finishing": relocation.is_finishing(move),
         "tenant": link(move.tenant),
         "source": link(move.source) if move.source else "dropped since",
-        "target": link(move.target)
-        if move.target
-        else "a new database of its own"
-        if is_live(move)
-        else "dropped since",
+        "target": link(move.target) if move.target else nowhere,
         "undoes": link(move.undoes, "this move") if move.undoes_id else "",
         "region": (move.source.region if move.source else "", move.target.region if move.target else ""),
     }

@@ -210,11 +210,6 @@ def check(connection: Connection, table: Table, rows: sql.Composable | None = No
     return Check(number, int(checksum))
 
 
-def checks(connection: Connection, of: list[Table]) -> dict[str, Check]:
-    """The check of each table."""
-    return {table.name: check(connection, table) for table in of}
-
-
 def counts(connection: Connection, of: list[Table]) -> dict[str, int]:
     """The number of rows of each table, by one statement."""
     one = sql.SQL("select {}, count(*) from {}")

@@ -30,7 +30,6 @@ STOPPED = (State.FAILED, State.ROLLED_BACK)
 class Step(NamedTuple):
     """One step of the way. state: ``done``, ``now``, ``next`` or ``failed``."""
 
-    key: str
     name: str
     state: str
 
@@ -46,7 +45,6 @@ class Facts(NamedTuple):
     notice            why writes wait for the whole copy, if they do and the tenant is large; else empty
     """
 
-    state: str
     steps: list[Step]
     rows: int
     of_rows: int
@@ -58,9 +56,10 @@ class Facts(NamedTuple):
     frozen_seconds: float | None
     notice: str
 
-    def as_dict(self) -> dict:
-        """JSON-ready."""
-        return self._asdict() | {"steps": [step._asdict() for step in self.steps]}
+    @property
+    def at(self) -> Step:
+        """The step where it is, or was when it ended."""
+        return next(step for step in reversed(self.steps) if step.state != "next")
 
 
 def facts(move: Move, now: datetime | None = None) -> Facts:
@@ -70,7 +69,6 @@ def facts(move: Move, now: datetime | None = None) -> Facts:
     rate = _rate(kept, (now or timezone.now()).timestamp())
     is_copying = bool(kept.get("copy_began")) and not kept.get("copy_ended") and move.state in Move.UNDER_WAY
     return Facts(
-        state=move.state,
         steps=_steps(move),
         rows=kept.get("rows", 0),
         of_rows=max(kept.get("of_rows", 0), kept.get("rows", 0)),
@@ -90,7 +88,7 @@ def _steps(move: Move) -> list[Step]:
     at = ORDER.index(move.progress.get("reached", State.PLANNED) if stopped else move.state)
     here = "failed" if stopped else "done" if move.state == State.DONE else "now"
     states = ["done"] * at + [here] + ["next"] * (len(ORDER) - at - 1)
-    return [Step(key.value, names[key], state) for key, state in zip(ORDER, states, strict=True)]
+    return [Step(names[key], state) for key, state in zip(ORDER, states, strict=True)]
 
 
 def _rate(kept: dict, now: float) -> float | None:

@@ -32,9 +32,8 @@ def shown(move: Move, on: OutputWrapper) -> Iterator[None]:
 
 def line(facts: Facts) -> str:
     """The step, and once rows are copied how many, how fast and how long it will take."""
-    at = next(step.name for step in reversed(facts.steps) if step.state != "next")
     if not facts.bytes:
-        return at
+        return facts.at.name
     done = BAR * facts.percent // 100
     parts = [
         f"[{'#' * done}{'.' * (BAR - done)}] {facts.percent} %",
@@ -45,7 +44,7 @@ def line(facts: Facts) -> str:
         parts.append(f"{megabytes(facts.bytes_per_second)}/s")
     if facts.seconds_left is not None:
         parts.append(f"{facts.seconds_left:,.0f} s left")
-    return f"{at}: {', '.join(parts)}"
+    return f"{facts.at.name}: {', '.join(parts)}"
 
 
 def _watch(move: Move, on: OutputWrapper, ended: threading.Event) -> None:

@@ -43,7 +43,7 @@ def test_a_finished_move_is_whole():
     facts = progress.facts(Move(state="done", progress=COPYING | {"copy_ended": after(4).timestamp()}), after(500))
     assert states(facts) == "done " * 7 + "done"
     assert (facts.percent, facts.bytes_per_second) == (100, 2_500_000)
-    assert facts.as_dict()["steps"][0] == {"key": "planned", "name": "Planned", "state": "done"}
+    assert facts.steps[0] == ("Planned", "done")
 
 
 def test_a_copy_larger_than_estimated_never_shows_more_than_all():

@@ -124,7 +124,8 @@ def content(tenant) -> tuple:
             values = {
                 name: connection.execute(f'select last_value, is_called from "{name}"').fetchone() for name in names
             }
-            return copying.checks(connection, copying.tables(connection)), values
+            checks = {table.name: copying.check(connection, table) for table in copying.tables(connection)}
+            return checks, values
 
 
 def traces(tenant) -> tuple[set, set]:
