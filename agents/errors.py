@@ -24,7 +24,7 @@ class TooFast(PlatformError):
     """More messages than a person writes came over one socket. details: retry_after (seconds), id (of the message)"""
 
     code, status = "too_fast", 429
-    text = "You are writing faster than we can read."
+    text = "That was a lot at once."
 
 
 class TooManySockets(PlatformError):

@@ -110,7 +110,12 @@ class Conversation {
       this.moving = code === "moving";
       this.#refuse(id);
       this.#setState(this.state);
-      if (id || wait || this.line.ready) this.#tell("notice", wait ? `${text} ${fill(this.words.saySoon, Math.ceil(wait))}` : text);
+      const words = wait ? `${text} ${fill(this.words.saySoon, Math.ceil(wait))}` : text;
+      if (wait && !this.line.ready) { // why there is no connection
+        clearTimeout(this.losing);
+        this.losing = true;
+        this.#tell("lost", words);
+      } else if (id || wait || this.line.ready) this.#tell("notice", words, wait);
     },
   };
 
@@ -325,9 +330,12 @@ class Conversation {
     document.addEventListener("visibilitychange", () => this.#read());
   }
 
-  #tell(name, text) {
+  /* seconds: for how long it is true */
+  #tell(name, text, seconds) {
+    const said = this.at(`${name}-text`);
     this.at(name).hidden = false;
-    this.at(`${name}-text`).textContent = text;
+    said.textContent = text;
+    if (seconds) setTimeout(() => { if (said.textContent === text) this.at(name).hidden = true; }, seconds * 1000);
     this.#say(text);
   }
 

@@ -82,6 +82,22 @@ def test_a_message_that_is_too_long_stays_in_the_box_and_says_so(visit):
     assert chat.box.input_value() == long
 
 
+def test_who_writes_too_fast_keeps_the_text_and_is_told_when_to_go_on(visit):
+    chat = ChatPage(visit("sunrise", "/chat/", size=PHONE))
+    notice = chat.page.locator("[data-notice]")
+    for number in range(1, 6):
+        chat.say(f"Question {number}?")
+    chat.say("One too many?")
+
+    expect(notice).to_contain_text("That was a lot at once. You can try again in")
+    expect(chat.box).to_have_value("One too many?")
+    expect(chat.questions).to_have_count(5)
+
+    expect(notice).to_be_hidden()  # when it is over
+    chat.box.press("Enter")
+    expect(chat.questions.filter(has_text="One too many?").get_by_text("Delivered")).to_be_visible()
+
+
 def test_a_new_conversation_is_empty_and_the_old_one_is_not_the_next_visitors(visit):
     chat = ChatPage(visit("sunrise", "/chat/"))
     chat.ask(QUESTION)
