@@ -187,7 +187,7 @@ def _switch(move: Move) -> None:
         Tenant.objects.filter(pk=move.tenant_id).update(database=move.target)
         steps.reach(move, Move.State.SWITCHED, "switching")
     directory.forget()
-    move.tenant.database = move.target
+    move.tenant.database = Database.objects.get(pk=move.target_id)  # its password may be new
     learn_move(before, move.tenant.ref())
     steps.reach(move, Move.State.SWITCHED, "settling")
 

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import copy_context
 
-from django.core.management.base import OutputWrapper
+from django.core.management.base import CommandError, OutputWrapper
 from django.db import connections
 
 from platform_site.amounts import megabytes
@@ -15,16 +15,22 @@ from tenants.moves.progress import Facts
 
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 5
 BAR = 20
+LEFT = (
+    "Interrupted, but the move is not ended: a worker goes on with it within some minutes. Do so at once with "
+    "manage.py move_resume {key}, or stop it with --cancel."
+)
 
 
 @contextmanager
 def shown(move: Move, on: OutputWrapper) -> Iterator[None]:
-    """Inside the block, somebody else's work on the move is looked at and told."""
+    """Inside the block, somebody else's work on the move is looked at and told. Ctrl-C leaves it to a worker."""
     ended = threading.Event()
     watcher = threading.Thread(target=copy_context().run, args=[_watch, move, on, ended], daemon=True)
     watcher.start()
     try:
         yield
+    except KeyboardInterrupt:
+        raise CommandError(LEFT.format(key=move.pk.hex[-12:]), returncode=130) from None
     finally:
         ended.set()
         watcher.join()

@@ -1,8 +1,10 @@
 """What an operator is shown of a move, computed from its row."""
 
+import io
 from datetime import UTC, datetime
 
 import pytest
+from django.core.management.base import CommandError, OutputWrapper
 
 from tenants.models import Move
 from tenants.moves import progress, showing
@@ -59,3 +61,10 @@ def test_a_terminal_is_told_step_rows_bytes_rate_and_time_left():
         "10.0 MB of 40.0 MB, 2.0 MB/s, 15 s left"
     )
     assert showing.line(progress.facts(Move(state="planned", progress={}))) == "Planned"
+
+
+def test_whoever_interrupts_a_command_hears_that_the_move_goes_on():
+    move = Move()
+    refused = pytest.raises(CommandError, match=f"goes on with it .* move_resume {move.pk.hex[-12:]}")
+    with refused, showing.shown(move, OutputWrapper(io.StringIO())):
+        raise KeyboardInterrupt
