@@ -21,6 +21,7 @@ from tenants.isolation import runs
 from tenants.models import AuditEvent, Database, Move, Tenant
 from tenants.moves import orders, running
 from tests.conftest import until
+from tests.tenants.moving import home_of
 
 
 def url(name: str, *args, query: dict | None = None) -> str:
@@ -66,7 +67,7 @@ def homing(acme):
         connection.close()
     with acting_for_platform("a test"):
         Tenant.objects.filter(pk=acme.id).update(regulated=False)
-        row, home = lifecycle.named(acme.slug), Database.objects.get(name="shared_1")
+        row, home = lifecycle.named(acme.slug), home_of(acme)
         if row.database != home:
             running.run(orders.plan(row, home, by="a test"))
         for move in Move.objects.filter(tenant=row, state="retained").select_related("tenant", "source", "target"):
@@ -135,7 +136,7 @@ def test_an_operator_moves_a_tenant_watches_takes_it_back_and_lets_the_old_copy_
     assert row_of(homing).database.kind == "dedicated"
     browser.post(url("tenants_move_go_back", move.pk))
     back = carried_out(homing)
-    assert back.pk != move.pk and row_of(homing).database.name == "shared_1"
+    assert back.pk != move.pk and row_of(homing).database == home_of(homing)
 
     assert "The way back goes with it" in browser.get(url("tenants_move_finish", back.pk)).content.decode()
     browser.post(url("tenants_move_finish", back.pk))
@@ -158,7 +159,7 @@ def test_a_move_is_cancelled_before_its_switch_and_not_after(acme, operator, bro
     assert not move_of(acme).cancelled  # looking cancels nothing
     browser.post(url("tenants_move_cancel", move.pk))
     assert carried_out(acme).state == "rolled_back"
-    assert row_of(acme).database.name == "shared_1"
+    assert row_of(acme).database == home_of(acme)
     again = browser.post(url("tenants_move_cancel", move.pk), follow=True).content.decode()
     assert "can no longer be cancelled" in again
     assert ("tenant.move_cancelled", operator.email) in actions_of(acme)
@@ -184,7 +185,7 @@ def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing
     assert "Their region: eu-south" in offered and not row_of(homing).regulated  # nothing is saved yet
 
     browser.post(page, change(homing, regulated="on", promotion="later"))
-    assert row_of(homing).regulated and row_of(homing).database.name == "shared_1"
+    assert row_of(homing).regulated and row_of(homing).database == home_of(homing)
     assert told(homing) == ["Shares a database"]
     browser.post(page, change(homing))
     assert not row_of(homing).regulated
@@ -198,7 +199,8 @@ def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing
 
     order = url("tenants_tenant_move", homing.id)
     assert "may only live in a database of its own" in browser.get(order).content.decode()
-    for answer in (browser.get(f"{order}?to=shared_1"), browser.post(order, {"to": "shared_1"})):
+    shared = home_of(homing).name
+    for answer in (browser.get(f"{order}?to={shared}"), browser.post(order, {"to": shared})):
         assert "is regulated" in answer.content.decode()
     refused = browser.post(url("tenants_move_go_back", move_of(homing).pk), follow=True).content.decode()
     assert "is regulated" in refused and row_of(homing).database.kind == "dedicated"

@@ -4,7 +4,7 @@ import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.utils import timezone
-from psycopg.conninfo import conninfo_to_dict, make_conninfo
+from psycopg.conninfo import conninfo_to_dict
 
 from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
@@ -12,25 +12,22 @@ from tenants import databases, lifecycle, placements, relocation, schemas
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import Database, Move, Tenant, role_name
 from tenants.moves import orders, running, steps
-from tests.tenants.test_moves import content, move_to, traces, write
+from tests.tenants.moving import another, content, home_of, move_to, spelled_differently, traces, write
 
 OURS = conninfo_to_dict(settings.DATABASE_URL)
 
 
 @pytest.fixture
-def second() -> Database:
-    """A shared database in which new tenants do not live."""
-    with acting_for_platform("a test"):
-        others = Database.objects.filter(kind="shared", state="open").exclude(name="shared_1")
-        return others.order_by("-pk").first() or placements.open_shared(by="a test")
+def second(acme) -> Database:
+    """A shared database in which acme does not live."""
+    return another(acme)
 
 
 @pytest.fixture
-def by_another_name(monkeypatch) -> Database:
-    """Our own database under a second row and address, as an operator may add it by mistake."""
-    there = "localhost" if OURS["host"] != "localhost" else "127.0.0.1"
-    monkeypatch.setenv("TWIN_URL", make_conninfo(settings.DATABASE_URL, host=there))
+def by_another_name(acme, monkeypatch) -> Database:
+    """Acme's database under a second row and address, as an operator may add it by mistake."""
     with acting_for_platform("a test"):
+        monkeypatch.setenv("TWIN_URL", spelled_differently(databases.address(home_of(acme))))
         twin = Database.objects.create(name="twin", url_variable="TWIN_URL", state="full")
         yield twin
         twin.delete()

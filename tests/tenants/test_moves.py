@@ -14,16 +14,14 @@ from uuid import uuid4
 
 import psycopg
 import pytest
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.db import connections
-from django.db.models import Count, F
 from django.test import Client
 from django.utils import timezone
 
 from agents.conversations.models import EndUser, Message
 from platform_site.errors import Conflict
-from tenants import context, databases, directory, lifecycle, placements
+from tenants import context, databases, directory, lifecycle
 from tenants.context import acting_for, acting_for_platform, current
 from tenants.errors import CopyDiffers, MoveCancelled
 from tenants.models import Database, Move, Tenant
@@ -31,6 +29,7 @@ from tenants.moves import copying, orders, progress, running, steps
 from tenants.transactions import atomic
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, host_of, until
+from tests.tenants.moving import another, content, home_of, move_to, traces, write
 
 ROOT = Path(__file__).resolve().parents[2]
 BEFORE_FENCE = steps.STEPS[: steps.STEPS.index("fencing") + 1]
@@ -60,14 +59,9 @@ for line in sys.stdin:
 
 
 @pytest.fixture
-def second(acme):
-    """A shared database in which acme does not live, whatever other tests have left."""
-    with acting_for_platform("a test"):
-        home = home_of(acme)
-        shared = Database.objects.filter(kind="shared", state="open").annotate(living=Count("tenants"))
-        room = shared.filter(living__lt=F("capacity_tenants")).order_by("-pk")
-        others = [database for database in room if not databases.is_same(database, home)]
-        return others[0] if others else placements.open_shared(by="a test")
+def second(acme) -> Database:
+    """A shared database in which acme does not live."""
+    return another(acme)
 
 
 @pytest.fixture
@@ -76,12 +70,6 @@ def full(acme):
     write(acme, 200)
     yield acme
     clear(acme)
-
-
-def home_of(tenant) -> Database:
-    """Where the tenant lived when the test began."""
-    with acting_for_platform("a test"):
-        return Database.objects.get(name=tenant.alias.rpartition("_v")[0])
 
 
 def clear(tenant) -> None:
@@ -100,52 +88,6 @@ def clear(tenant) -> None:
 def either_way(request, settings):
     """Copied while the tenant works, and under the lock."""
     settings.MOVE_AHEAD_BYTES = request.param
-
-
-def write(tenant, number: int) -> list:
-    """New rows; the ids of what was acknowledged."""
-    with acting_for(tenant):
-        return [row.pk for row in EndUser.objects.bulk_create(EndUser(secret_hash=uuid4().hex) for _ in range(number))]
-
-
-def move_to(tenant, target=None) -> Move:
-    """Order a move and carry it out."""
-    with acting_for_platform("a test"):
-        return running.run(orders.plan(lifecycle.named(tenant.slug), target, by="a test"))
-
-
-def content(tenant) -> tuple:
-    """Checks of all tables and values of all sequences where the tenant lives."""
-    with acting_for_platform("a test"):
-        row = lifecycle.named(tenant.slug)
-        with psycopg.connect(databases.provision_address(row.database)) as connection:
-            copying.enter(connection, row.schema_name, row.role)
-            names = [name for (name,) in connection.execute(copying.SEQUENCES)]
-            values = {
-                name: connection.execute(f'select last_value, is_called from "{name}"').fetchone() for name in names
-            }
-            checks = {table.name: copying.check(connection, table) for table in copying.tables(connection)}
-            return checks, values
-
-
-def traces(tenant) -> tuple[set, set]:
-    """Where schemas of the tenant are, (database, is it the live one); and which roles it has. The first is home."""
-    with acting_for_platform("a test"):
-        schemas, home = set(), home_of(tenant)
-        for database in Database.objects.all():
-            with psycopg.connect(databases.provision_address(database)) as connection:
-                found = connection.execute(
-                    "select nspname from pg_namespace where nspname ~ %s", [f"^t_{tenant.id}(_[mc].*)?$"]
-                ).fetchall()
-                schemas |= {
-                    ("home" if databases.is_same(database, home) else database.name, name == tenant.schema)
-                    for (name,) in found
-                }
-        with connections["platform"].cursor() as cursor:
-            cursor.execute(
-                "select rolname from pg_roles where rolname ~ %s", [f"^{settings.INSTALL}_d[0-9]+_t_{tenant.id}$"]
-            )
-            return schemas, {name for (name,) in cursor.fetchall()}
 
 
 def opened_for_moves() -> set:

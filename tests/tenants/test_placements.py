@@ -24,6 +24,7 @@ from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
 from tenants.models import Database, Move, Tenant
 from tests.conftest import host_of
+from tests.tenants.moving import spelled_differently
 
 
 @pytest.fixture
@@ -277,9 +278,9 @@ def test_a_new_database_is_opened_on_the_server_and_in_the_region_that_an_operat
 
 def test_on_another_server_one_is_opened_beside_a_known_one_used_and_dropped(all_full, monkeypatch):
     """The same server by another name: for us it is another."""
-    ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
-    there = "localhost" if ours["host"] != "localhost" else "127.0.0.1"
-    monkeypatch.setenv("OTHER_DATABASE_URL", psycopg.conninfo.make_conninfo(settings.DATABASE_URL, host=there))
+    address = spelled_differently(settings.DATABASE_URL)
+    there = psycopg.conninfo.conninfo_to_dict(address)["host"]
+    monkeypatch.setenv("OTHER_DATABASE_URL", address)
     with acting_for_platform("a test"):
         known = Database.objects.create(name="other-server", url_variable="OTHER_DATABASE_URL", state="full")
         try:
@@ -330,9 +331,7 @@ def test_a_dedicated_database_that_stands_empty_takes_nobody_else(left, globex):
 @pytest.fixture
 def by_another_name(monkeypatch) -> str:
     """The variable that holds the address of our own database, spelled differently."""
-    ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
-    there = "localhost" if ours["host"] != "localhost" else "127.0.0.1"
-    monkeypatch.setenv("TWIN_URL", psycopg.conninfo.make_conninfo(settings.DATABASE_URL, host=there))
+    monkeypatch.setenv("TWIN_URL", spelled_differently(settings.DATABASE_URL))
     return "TWIN_URL"
 
 
