@@ -1,9 +1,11 @@
 """Conversations for programs: start one, send a message, read the answer as it comes."""
 
+from uuid import UUID
+
 from asgiref.sync import async_to_sync
 from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import renderers, serializers
 from rest_framework.response import Response
 
@@ -11,10 +13,15 @@ from agents import publishing, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor, known_by
 from platform_site.api import ApiView
+from platform_site.errors import BadInput
 from tenants.context import TenantRef, current
 from tenants.ids import uuid7
 
 SCOPE, RIGHT = "conversations:write", "conversations.answer"
+LAST_EVENT = OpenApiParameter(
+    "Last-Event-ID", str, OpenApiParameter.HEADER,
+    description="`id` of the last event of a stream that broke off: sent again with the same message, it goes on there",
+)  # fmt: skip
 
 
 class StartSerializer(serializers.Serializer):
@@ -78,6 +85,7 @@ class MessagesView(ApiView):
     @extend_schema(
         request=MessageSerializer,
         operation_id="sendMessage",
+        parameters=[LAST_EVENT],
         responses={
             (200, "text/event-stream"): OpenApiResponse(OpenApiTypes.STR, "Events of agents/wire.py, one a block"),
             (200, "application/json"): OpenApiResponse(OpenApiTypes.OBJECT, "The finished turn"),
@@ -86,6 +94,7 @@ class MessagesView(ApiView):
     def post(self, request, conversation):
         body = MessageSerializer(data=request.data)
         body.is_valid(raise_exception=True)
+        seen = _seen(request.headers.get("Last-Event-ID"), body.validated_data.get("id"))
         row = reading.of_channel(conversation, "api")
         opened = turns.open_turn(
             conversation=row.pk, visitor=Visitor(row.end_user.secret_hash), text=body.validated_data["text"],
@@ -93,7 +102,7 @@ class MessagesView(ApiView):
         )  # fmt: skip
         tenant = current()
         if request.accepted_renderer.media_type == "text/event-stream":
-            return StreamingHttpResponse(_events(tenant, opened), content_type="text/event-stream")
+            return StreamingHttpResponse(_events(tenant, opened, seen), content_type="text/event-stream")
         return Response(async_to_sync(_finished)(tenant, opened))
 
     @extend_schema(operation_id="listMessages", parameters=[BeforeSerializer], responses={200: OpenApiTypes.OBJECT})
@@ -105,13 +114,30 @@ class MessagesView(ApiView):
         return Response({"messages": [message.model_dump(mode="json") for message in messages], "more": more})
 
 
-async def _events(tenant: TenantRef, opened):
-    """The turn as server-sent events: ``event`` the type, ``data`` the event of agents/wire.py."""
-    accepted = wire.Accepted(
-        seq=opened.seq, id=opened.client_id, message=opened.message, turn=opened.turn, created_at=opened.created_at
-    )
-    yield _block(accepted)
-    async for events in _followed(tenant, opened):
+def _seen(last_event: str | None, message: UUID | None) -> wire.Cursor | None:
+    """How far a program had come before its stream broke off. Raises BadInput."""
+    if not last_event:
+        return None
+    if message is None:  # it would become another message
+        raise BadInput("Last-Event-ID: send the id of the message again, too.")
+    try:
+        turn, attempt, n = last_event.split(":")
+        return wire.Cursor(turn=turn, attempt=attempt, n=n)
+    except ValueError:
+        raise BadInput("Last-Event-ID: this is no id of our events.") from None
+
+
+async def _events(tenant: TenantRef, opened, seen: wire.Cursor | None):
+    """The turn as server-sent events: ``event`` the type, ``data`` the event of agents/wire.py.
+
+    seen  what comes after it is wanted; all, if it belongs to another turn
+    """
+    cursor = seen if seen and seen.turn == opened.turn else None
+    if cursor is None:
+        yield _block(wire.Accepted(
+            seq=opened.seq, id=opened.client_id, message=opened.message, turn=opened.turn, created_at=opened.created_at
+        ))  # fmt: skip
+    async for events in _followed(tenant, opened, cursor):
         yield "".join(_block(event) for event in events)
 
 
@@ -122,10 +148,11 @@ async def _finished(tenant: TenantRef, opened) -> dict:
     return last
 
 
-def _followed(tenant: TenantRef, opened):
+def _followed(tenant: TenantRef, opened, cursor: wire.Cursor | None = None):
     if opened.new:
         turns.launch(tenant, opened)
-    return turns.follow(tenant, opened.conversation, wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0))
+    start = wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0)
+    return turns.follow(tenant, opened.conversation, cursor or start)
 
 
 def _block(event) -> str:

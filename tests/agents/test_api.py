@@ -52,6 +52,25 @@ def test_an_answer_streams_as_server_sent_events_and_is_stored(call, conversatio
         assert [message.text for message in Message.objects.order_by("seq")] == ["Hello?", text]
 
 
+def test_a_stream_that_broke_off_goes_on_after_the_last_event_that_was_seen(call, conversation):
+    body, stream = {"id": str(uuid4()), "text": "Hello?"}, {"accept": "text/event-stream"}
+    whole = events_of(call("POST", conversation, json=body, headers=stream))
+    turn, message = whole[-1]["turn"], whole[-1]["message"]
+    for last, kinds in [(f"{turn}:1:1", ["turn.finished"]), (f"{uuid4()}:1:1", ["accepted", "turn.finished"])]:
+        again = events_of(call("POST", conversation, json=body, headers=stream | {"last-event-id": last}))
+        assert [event["type"] for event in again] == kinds
+        assert again[-1]["message"] == message
+
+
+@pytest.mark.parametrize("last", ["", "x", "1:2", "x:1:1", "{turn}:0:1", "{turn}:1:-1", "{turn}:1:1:1"])
+def test_a_last_event_that_is_none_of_ours_is_bad_input_and_starts_nothing(call, conversation, acme, last):
+    headers = {"accept": "text/event-stream", "last-event-id": last.format(turn=uuid4()) or f"{uuid4()}:1:1"}
+    body = {"text": "Hello?"} | ({"id": str(uuid4())} if last else {})  # without an id it would be another message
+    assert call("POST", conversation, json=body, headers=headers).status_code == 400
+    with acting_for(acme):
+        assert Message.objects.count() == 0
+
+
 def test_without_a_stream_the_finished_turn_is_the_answer(call, conversation):
     response = call("POST", conversation, json={"text": "Hello?"})
     assert response.json()["type"] == "turn.finished" and response.json()["outcome"] == "done"

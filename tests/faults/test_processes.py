@@ -1,6 +1,7 @@
 """Turns and several web processes: any may be left, asked, drained or killed, and no answer is lost or doubled."""
 
 import asyncio
+import json
 import os
 import random
 import signal
@@ -10,15 +11,17 @@ from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
 from uuid import UUID, uuid4
 
+import httpx
 import pytest
 import redis
 from django.conf import settings
 
 from agents.conversations.models import Message, Turn
 from metering.outbox.models import UsageEvent
+from tenants.accounts import keys
 from tenants.context import run_for
 from tests.agents.chatting import Browser
-from tests.conftest import repeats, web_process
+from tests.conftest import host_of, repeats, web_process
 from tests.doubles import openai_server
 from tests.faults.restless import Restless
 
@@ -145,6 +148,37 @@ async def test_r10_one_message_sent_to_both_processes_is_one_turn(acme, two):
                 while (await chat.until("turn.finished"))["turn"] not in turns:
                     pass
     assert await run_for(acme, Turn.objects.count) == repeats(500)
+
+
+async def test_a_programs_stream_goes_on_at_another_process(acme, two):
+    _, key = await run_for(acme, keys.create, name="test", scopes=["conversations:write"], by="a test")
+    headers = {"host": host_of(acme), "authorization": f"Bearer {key}"}
+    body, seen = {"id": str(uuid4()), "text": "[[tokens=60]][[gap=0.02]]"}, []
+    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=20) as client:
+        made = await client.post(f"http://127.0.0.1:{two[0]}/api/v1/conversations/", json={"end_user": "7"})
+        path = f"/api/v1/conversations/{made.json()['id']}/messages/"
+        for port in two:
+            asked = {"accept": "text/event-stream"} | ({"last-event-id": seen[-1][0]} if seen else {})
+            async with client.stream("POST", f"http://127.0.0.1:{port}{path}", json=body, headers=asked) as stream:
+                async for event in _sent(stream):
+                    seen.append(event)
+                    if port == two[0] and event[1]["type"] == "delta":
+                        break
+    events = [event for _, event in seen]
+    assert [event["type"] for event in events[:2]] == ["accepted", "delta"]
+    assert {event["type"] for event in events[2:-1]} == {"delta"} and events[-1]["type"] == "turn.finished"
+    assert "".join(event["text"] for event in events[1:-1]) == events[-1]["message"]["text"]
+
+
+async def _sent(stream: httpx.Response):
+    """(Id, event) of each block."""
+    identifier = ""
+    async for line in stream.aiter_lines():
+        name, _, value = line.partition(": ")
+        if name == "id":
+            identifier = value
+        elif name == "data":
+            yield identifier, json.loads(value)
 
 
 @contextmanager
