@@ -35,10 +35,35 @@ def open_dedicated(*, reserved_for: str, by: str) -> Database:
     return _build(row or _new_row(Database.Kind.DEDICATED, reserved_for, beside()), by)
 
 
-def open_shared(*, by: str, near: Database | None = None) -> Database:
-    """One more database for many tenants; ``near``: on the server of this one, else on our own."""
+def open_shared(*, by: str, near: Database | None = None, **limits) -> Database:
+    """One more database for many tenants; ``near``: on the server of this one, else on our own.
+
+    limits  as for `set_limits`, which also says what is raised; nothing is opened then
+    """
+    _check_limits(Database(kind=Database.Kind.SHARED, name="new", url_variable="NEW"), **limits)
     with opening_alone():
-        return finish_shared(by=by, near=near)
+        row = finish_shared(by=by, near=near)
+    set_limits(row, **limits)
+    return row
+
+
+def make_known(name: str, url_variable: str, **limits) -> Database:
+    """A shared database that an operator has made elsewhere; the variable holds its address and login.
+
+    limits  as for `set_limits`
+    Raises  BadInput, ValidationError  as `set_limits`
+            Conflict  the name is taken, the database is known already, or a login finds a fault
+    """
+    if Database.objects.filter(name=name).exists():
+        raise Conflict(f"A database with the name “{name}” exists already.")
+    row = Database(name=name, url_variable=url_variable)
+    _check_limits(row, **limits)
+    if faults := check(row)["faults"]:
+        raise Conflict(f"It was not added. {' '.join(faults)}")
+    if twin := twin_of(row):
+        raise Conflict(f"It was not added. It is the database “{twin.name}” by another address.")
+    row.save()
+    return row
 
 
 def finish_shared(*, by: str, near: Database | None) -> Database:
@@ -128,22 +153,9 @@ def set_limits(database: Database, **fields) -> None:
 
     Only a shared database may have others opened beside it: a dedicated one goes with its tenant.
     """
-    check_limits(database, **fields)
+    _check_limits(database, **fields)
     if fields:
         database.save(update_fields=list(fields))
-
-
-def check_limits(database: Database, **fields) -> None:
-    """The same on the row alone, which need not be stored yet."""
-    if fields.get("may_create") and database.kind != Database.Kind.SHARED:
-        raise BadInput(f"“{database.name}” is one tenant's own. Mark a shared database on the same server.")
-    if fields.get("capacity_tenants", 0) > MOST_TENANTS:
-        raise BadInput(f"A database takes at most {MOST_TENANTS} tenants: beyond, its catalogue slows everything down.")
-    if (fields.get("capacity_bytes") or 0) < 0:
-        raise BadInput("A database cannot take fewer than 0 bytes.")
-    for name, value in fields.items():
-        setattr(database, name, value)
-    database.full_clean(exclude=["sealed_password"])
 
 
 def change_password(database: Database) -> None:
@@ -181,6 +193,19 @@ def twin_of(database: Database) -> Database | None:
         except (psycopg.OperationalError, NoAddress) as error:
             logger.warning("not compared", extra={"database": known.name, "error": str(error)})
     return None
+
+
+def _check_limits(database: Database, **fields) -> None:
+    """The same on the row alone, which need not be stored yet."""
+    if fields.get("may_create") and database.kind != Database.Kind.SHARED:
+        raise BadInput(f"“{database.name}” is one tenant's own. Mark a shared database on the same server.")
+    if fields.get("capacity_tenants", 0) > MOST_TENANTS:
+        raise BadInput(f"A database takes at most {MOST_TENANTS} tenants: beyond, its catalogue slows everything down.")
+    if (fields.get("capacity_bytes") or 0) < 0:
+        raise BadInput("A database cannot take fewer than 0 bytes.")
+    for name, value in fields.items():
+        setattr(database, name, value)
+    database.full_clean(exclude=["sealed_password"])
 
 
 def _faults(connection, database: Database) -> list[str]:

@@ -5,6 +5,7 @@ import json
 from django.core.exceptions import ValidationError
 from django.core.management.base import CommandError
 
+from platform_site.amounts import megabytes
 from platform_site.commands import PlatformCommand
 from tenants import placements, room
 from tenants.models import Database
@@ -64,23 +65,19 @@ class Command(PlatformCommand):
     def _line(self, row: Database, size: int | None):
         state = row.get_state_display() + (", others may be opened beside it" if row.may_create else "")
         living = f"{row.living} of {row.room}"
-        self.stdout.write(
-            COLUMNS.format(row.name, row.kind, living, _megabytes(size, "?"), _megabytes(row.capacity_bytes, "-"),
-                           row.region or "-", state)
-        )  # fmt: skip
+        now = "?" if size is None else megabytes(size)
+        most = "-" if row.capacity_bytes is None else megabytes(row.capacity_bytes)
+        self.stdout.write(COLUMNS.format(row.name, row.kind, living, now, most, row.region or "-", state))
 
     def do_add(self, options):
         """A new row, and the database behind it where it is ours to make."""
-        limits = _limits(options)
         if options["shared"]:
-            placements.check_limits(Database(kind=Database.Kind.SHARED, name="new", url_variable="NEW"), **limits)
             near = placements.named(options["near"]) if options["near"] else None
-            row = placements.open_shared(by=self.by, near=near)
+            row = placements.open_shared(by=self.by, near=near, **_limits(options))
         elif options["name"] and options["url_variable"]:
-            row = self._known(options, limits)
+            row = placements.make_known(options["name"], options["url_variable"], **_limits(options))
         else:
             raise CommandError("Say --shared, or --name and --url-variable.")
-        placements.set_limits(row, **limits)
         self.stdout.write(f"{row.name} takes tenants.")
 
     def do_set(self, options):
@@ -89,24 +86,12 @@ class Command(PlatformCommand):
         placements.set_limits(row, **_limits(options))
         self.stdout.write(f"{row.name} is changed.")
 
-    def _known(self, options, limits) -> Database:
-        if Database.objects.filter(name=options["name"]).exists():
-            raise CommandError(f"A database with the name “{options['name']}” exists already.")
-        row = Database(name=options["name"], url_variable=options["url_variable"])
-        placements.check_limits(row, **limits)
-        if (found := placements.check(row))["faults"]:
-            raise CommandError("It was not added. " + " ".join(found["faults"]))
-        if twin := placements.twin_of(row):
-            raise CommandError(f"It was not added. It is the database “{twin.name}” by another address.")
-        row.save()
-        return row
-
     def do_check(self, options):
         """What a login finds; ends with 1 when something is wrong."""
         found = placements.check(placements.named(options["name"]))
         if found["faults"]:
             raise CommandError(f"{found['database']}: " + " ".join(found["faults"]))
-        self.stdout.write(f"{found['database']} answers: {found['tenants']} tenants, {found['bytes'] / 1e6:,.1f} MB.")
+        self.stdout.write(f"{found['database']} answers: {found['tenants']} tenants, {megabytes(found['bytes'])}.")
 
     def do_drain(self, options):
         """No new tenants; says who still lives there."""
@@ -130,7 +115,3 @@ def _limits(options: dict) -> dict:
     if options["may_create"]:
         said["may_create"] = YES[options["may_create"]]
     return said | ({"capacity_bytes": said["capacity_bytes"] or None} if "capacity_bytes" in said else {})
-
-
-def _megabytes(size: int | None, unknown: str) -> str:
-    return unknown if size is None else f"{size / 1e6:,.1f} MB"
