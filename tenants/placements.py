@@ -15,10 +15,9 @@ from django.conf import settings
 from django.db import connections
 from django.db.models import F, Q
 from psycopg import sql
-from psycopg.conninfo import conninfo_to_dict
 
 from platform_site.errors import BadInput, Conflict, NotFound
-from tenants import databases
+from tenants import databases, servers
 from tenants.errors import NoAddress
 from tenants.models import MOST_TENANTS, Database, Move
 
@@ -75,7 +74,7 @@ def finish_shared(*, by: str, near: Database | None) -> Database:
 @contextmanager
 def opening_alone() -> Iterator[None]:
     """One process at a time opens shared databases; others wait. Ends with the connection, also by a kill."""
-    with on_server() as server:
+    with servers.connected() as server:
         server.execute("select pg_advisory_lock(hashtext(%s), 0)", [f"{settings.INSTALL} open shared"])
         yield
 
@@ -95,7 +94,7 @@ def drop_dedicated(database: Database, *, by: str) -> None:
     if database.tenants.exists():
         raise Conflict(f"A tenant lives in “{database.name}”. Move it away first.")
     Database.objects.filter(pk=database.pk).update(state=Database.State.DROPPING)
-    with on_server(database) as server:
+    with servers.connected(database) as server:
         server.execute(
             sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.database_name))
         )
@@ -165,7 +164,7 @@ def change_password(database: Database) -> None:
     plain = secrets.token_urlsafe(32)
     sealed = databases.sealed(database, plain)
     Database.objects.filter(pk=database.pk).update(sealed_password=sealed, epoch=F("epoch") + 1)
-    with on_server(database) as server:  # after the row: killed here, the next call repairs it
+    with servers.connected(database) as server:  # after the row: killed here, the next call repairs it
         _ensure_login(server, database.login_role, plain)
 
 
@@ -247,7 +246,7 @@ def _new_row(kind: str, reserved_for: str, near: Database | None = None) -> Data
 def _build(row: Database, by: str) -> Database:
     """Login and database as the row says; each step may be repeated. Nobody can connect before the grants stand."""
     name, login = sql.Identifier(row.database_name), sql.Identifier(row.login_role)
-    with on_server(row) as server:
+    with servers.connected(row) as server:
         _ensure_login(server, row.login_role, databases.password(row))
         if not server.execute("select 1 from pg_database where datname = %s", [row.database_name]).fetchone():
             make = "create database {} template template0 encoding 'UTF8' allow_connections false"
@@ -273,30 +272,3 @@ def _ensure_login(server, role: str, password: str) -> None:
     # so that it can be told to hang up when its database is dropped
     provision = sql.Identifier(f"{settings.INSTALL}_provision")
     server.execute(sql.SQL("grant {} to {} with inherit true").format(sql.Identifier(role), provision))
-
-
-@contextmanager
-def on_server(of: Database | None = None) -> Iterator[psycopg.Connection]:
-    """The provisioning login outside any transaction (databases cannot be made inside one).
-
-    of  on the server of this database, connected to another one there; else on our own
-    """
-    place = _ours() if of is None or databases.is_on_our_server(of) else _elsewhere(of)
-    with psycopg.connect(**{"connect_timeout": databases.CONNECT_SECONDS} | place, autocommit=True) as connection:
-        yield connection
-
-
-def _ours() -> dict:
-    ours = connections[databases.PROVISION].settings_dict
-    place = conninfo_to_dict(settings.DATABASE_URL) | {"dbname": ours["NAME"], "host": ours["HOST"] or "localhost"}
-    return place | {"user": ours["USER"], "password": ours["PASSWORD"], "port": ours["PORT"] or 5432}
-
-
-def _elsewhere(of: Database) -> dict:
-    """A database that is sure to stay: one that we did not open, and whose server was made known to us by it."""
-    server = databases.server_of(of)
-    known = Database.objects.filter(kind=Database.Kind.SHARED, database_name="").order_by("pk")
-    for database in known:
-        if databases.server_of(database) == server:
-            return conninfo_to_dict(databases.provision_address(database))
-    raise Conflict(f"No database on the server of “{of.name}” is known from which another could be opened or dropped.")

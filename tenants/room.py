@@ -10,7 +10,7 @@ import psycopg
 from django.db.models import Count, F, QuerySet
 
 from platform_site.errors import Conflict
-from tenants import databases, placements
+from tenants import databases, placements, servers
 from tenants.errors import NoAddress, TenantUnavailable
 from tenants.models import Database
 
@@ -134,7 +134,7 @@ def _measured(group: list[Database]) -> dict[int, int]:
     """Bytes of databases on one server."""
     by_name = {databases.name_of(database): database for database in group}
     try:
-        with placements.on_server(group[0]) as server:
+        with servers.connected(group[0]) as server:
             sizes = dict(server.execute(SIZES, [list(by_name)]).fetchall())
     except (psycopg.OperationalError, Conflict) as error:
         logger.warning("databases were not measured", extra={"databases": list(by_name), "error": str(error)})

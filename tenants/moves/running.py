@@ -17,7 +17,7 @@ from django.utils import timezone
 from psycopg import Connection
 
 from platform_site.errors import Conflict, PlatformError
-from tenants import databases, directory, placements, schema_template, schemas
+from tenants import databases, directory, placements, schema_template, schemas, servers
 from tenants.context import learn_move
 from tenants.errors import MoveCancelled
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
@@ -285,14 +285,14 @@ def _role(move: Move) -> str:
 
 def is_at_work(move: Move) -> bool:
     """Whether a process that lives works on this tenant's move."""
-    with placements.on_server() as server:
+    with servers.connected() as server:
         return server.execute(HELD, _lock_of(move)).fetchone() is not None
 
 
 @contextmanager
 def alone(move: Move) -> Iterator[None]:
     """One process at a time moves a tenant; ends with the connection, also when the process is killed."""
-    with placements.on_server() as server:
+    with servers.connected() as server:
         if not server.execute(LOCK, _lock_of(move)).fetchone()[0]:
             raise Conflict("Another process is moving this tenant right now.")
         yield

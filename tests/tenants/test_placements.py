@@ -18,7 +18,7 @@ from django.utils import timezone
 from agents.conversations.models import EndUser
 from metering import attention
 from platform_site.errors import Conflict
-from tenants import crypto, databases, directory, placements, provisioning, room
+from tenants import crypto, databases, directory, placements, provisioning, room, servers
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
@@ -135,7 +135,7 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
     purpose = f"killed-{uuid4().hex[:8]}"
     with acting_for_platform("a test"):
         row = placements._new_row(Database.Kind.DEDICATED, purpose)
-        with placements.on_server() as server:
+        with servers.connected() as server:
             if reached != "row":
                 placements._ensure_login(server, row.login_role, "other")
             if reached == "database":
@@ -151,7 +151,7 @@ def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
 def test_a_killed_drop_is_finished_by_the_next_one():
     with acting_for_platform("a test"):
         row = placements.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
-        with placements.on_server() as server:
+        with servers.connected() as server:
             server.execute(f"drop database {row.database_name}")
         placements.drop_dedicated(row, by="a test")
     assert databases_and_roles(row) == (0, 0)
@@ -192,7 +192,7 @@ def all_full():
         were_open = list(Database.objects.filter(state="open", kind="shared").values_list("pk", flat=True))
         Database.objects.filter(pk__in=were_open).update(state="full")
     yield before
-    with acting_for_platform("a test"), placements.on_server() as server:
+    with acting_for_platform("a test"), servers.connected() as server:
         Database.objects.filter(pk__in=were_open).update(state="open")
         for row in Database.objects.exclude(pk__in=before):
             server.execute(f"drop database if exists {row.database_name}")

@@ -1,0 +1,40 @@
+"""The servers that hold databases, as the provisioning login sees them. Platform work."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import psycopg
+from django.conf import settings
+from django.db import connections
+from psycopg.conninfo import conninfo_to_dict
+
+from platform_site.errors import Conflict
+from tenants import databases
+from tenants.models import Database
+
+
+@contextmanager
+def connected(of: Database | None = None) -> Iterator[psycopg.Connection]:
+    """The provisioning login outside any transaction (databases cannot be made inside one).
+
+    of  on the server of this database, connected to another one there; else on our own
+    """
+    place = _ours() if of is None or databases.is_on_our_server(of) else _elsewhere(of)
+    with psycopg.connect(**{"connect_timeout": databases.CONNECT_SECONDS} | place, autocommit=True) as connection:
+        yield connection
+
+
+def _ours() -> dict:
+    ours = connections[databases.PROVISION].settings_dict
+    place = conninfo_to_dict(settings.DATABASE_URL) | {"dbname": ours["NAME"], "host": ours["HOST"] or "localhost"}
+    return place | {"user": ours["USER"], "password": ours["PASSWORD"], "port": ours["PORT"] or 5432}
+
+
+def _elsewhere(of: Database) -> dict:
+    """A database that is sure to stay: one that we did not open, and whose server was made known to us by it."""
+    server = databases.server_of(of)
+    known = Database.objects.filter(kind=Database.Kind.SHARED, database_name="").order_by("pk")
+    for database in known:
+        if databases.server_of(database) == server:
+            return conninfo_to_dict(databases.provision_address(database))
+    raise Conflict(f"No database on the server of “{of.name}” is known from which another could be opened or dropped.")
