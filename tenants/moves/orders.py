@@ -13,7 +13,7 @@ from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
 from tenants import databases, schema_template, tasks
 from tenants.errors import NoLock
 from tenants.models import Database, Move, Tenant, role_name
-from tenants.moves import ahead, copying, running
+from tenants.moves import ahead, copying, exclusion, remains, running
 
 logger = logging.getLogger(__name__)
 
@@ -83,9 +83,9 @@ def carry_out(move_id: UUID) -> None:
 
 def clear_left() -> None:
     """Throw away the copies that moves had to leave when they were given up; one that must wait stops no other."""
-    for move in Move.objects.filter(**{f"progress__{running.COPY_LEFT}": True}):
+    for move in Move.objects.filter(**{f"progress__{remains.COPY_LEFT}": True}):
         try:
-            running.clear(move)
+            remains.clear(move)
         except (PlatformError, DatabaseError, psycopg.Error) as error:
             logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(error)})
 
@@ -123,7 +123,7 @@ def plan_back(move: Move, *, by: str) -> Move:
 def resume_dead() -> list[Move]:
     """Let a worker go on with every move that is under way though nobody works on it; return them."""
     late = Move.objects.filter(state__in=Move.UNDER_WAY, created_at__lt=timezone.now() - START)
-    dead = [move for move in late if not running.is_at_work(move)]
+    dead = [move for move in late if not exclusion.is_at_work(move)]
     for move in dead:
         tasks.run_move.delay(move_id=str(move.pk))
     return dead
@@ -131,14 +131,14 @@ def resume_dead() -> list[Move]:
 
 def finish(move: Move) -> Move:
     """Drop the old copy. Raises Conflict unless the new place holds each of its tables, and nobody moves the tenant."""
-    with running.alone(move):
+    with exclusion.alone(move):
         move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move.pk)
         if move.state != Move.State.RETAINED:
             raise Conflict("Only a move whose old copy is still kept can be finished.")
         if Move.objects.filter(undoes=move, state__in=Move.UNDER_WAY).exists():
             raise Conflict(f"{move.tenant} is on its way back to this copy.")
         _verify_again(move)
-        running.drop_old(move, Move.State.DONE)
+        remains.drop_old(move, Move.State.DONE)
     return move
 
 

@@ -6,8 +6,6 @@ truth and the copy can be thrown away; after it only going on is possible. Sourc
 
 import logging
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import timedelta
 
 import psycopg
@@ -17,21 +15,15 @@ from django.utils import timezone
 from psycopg import Connection
 
 from platform_site.errors import Conflict, PlatformError
-from tenants import databases, directory, placements, schema_template, schemas, servers
+from tenants import databases, directory, placements, schema_template, schemas
 from tenants.context import learn_move
 from tenants.errors import MoveCancelled
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
-from tenants.moves import ahead, bulk, changes, copying, steps
+from tenants.moves import ahead, bulk, changes, copying, exclusion, remains, steps
 
 logger = logging.getLogger(__name__)
 
 WATCH = timedelta(hours=24)
-COPY_LEFT = "copy_left"  # in the progress of a move that was given up while its target did not answer
-LOCK = "select pg_try_advisory_lock(hashtext(%s), %s)"
-HELD = """
-select 1 from pg_locks join pg_database d on d.oid = database and d.datname = current_database()
-where locktype = 'advisory' and classid = hashtext(%s)::oid and objid = %s::int::oid and granted
-"""
 
 
 def run(move: Move) -> Move:
@@ -41,14 +33,14 @@ def run(move: Move) -> Move:
             NoLock        the tenant's writers did not pause; all is as before, and it may be ordered again
             CopyDiffers, MoveCancelled   all is as before
     """
-    with alone(move):
+    with exclusion.alone(move):
         move = Move.objects.select_related("tenant__database", "source", "target", "undoes").get(pk=move.pk)
         if move.state not in Move.UNDER_WAY:
             return move
         if move.state != Move.State.SWITCHED:
             if not is_fenced(move):
                 if move.cancelled:
-                    return _give_up(move, Move.State.ROLLED_BACK, "")
+                    return remains.give_up(move, Move.State.ROLLED_BACK, "")
                 _try(move)
             _switch(move)
         _settle(move)
@@ -68,11 +60,11 @@ def _try(move: Move) -> None:
         _prepare(move)
         _copy(move)
     except MoveCancelled:
-        _give_up(move, Move.State.ROLLED_BACK, "")
+        remains.give_up(move, Move.State.ROLLED_BACK, "")
         raise
     except (PlatformError, DatabaseError, psycopg.Error) as error:
         if not is_fenced(move):  # else the answer to the last commit was lost, not the commit
-            _give_up(move, Move.State.FAILED, str(error))
+            remains.give_up(move, Move.State.FAILED, str(error))
             raise
 
 
@@ -200,7 +192,7 @@ def _settle(move: Move) -> None:
         copying.check_keys(target)
         copying.analyze(target, copying.tables(target))
     if move.undoes:
-        drop_old(move.undoes, Move.State.ROLLED_BACK)
+        remains.drop_old(move.undoes, Move.State.ROLLED_BACK)
     steps.reach(move, Move.State.SWITCHED, "ending")
     details = {"move": str(move.pk), "from": move.source.name, "to": move.target.name}
     with transaction.atomic(using="platform"):
@@ -217,86 +209,5 @@ def tables_of(database: Database, schema: str, role: str) -> dict[str, frozenset
         return {table.name: frozenset(table.columns) for table in copying.tables(connection)}
 
 
-def drop_old(move: Move, state: str) -> None:
-    """Drop what a move kept at its old place, and the place itself if it was that tenant's alone. Repeatable."""
-    if source := move.source:
-        role = role_name(source.pk, move.tenant_id)
-        if source.state != Database.State.DROPPING:
-            schemas.drop(source, move.old_schema, role)
-        if _is_nobodys(source):
-            placements.drop_dedicated(source, by=move.ordered_by)
-            move.source = None
-    move.state = state
-    move.save(update_fields=["state", "source"])
-
-
-def _give_up(move: Move, state: str, error: str) -> Move:
-    """Throw the copy away. The tenant has not noticed anything but a pause.
-
-    A target that does not answer keeps nobody from another move: its copy is noted, and goes later (`clear`).
-    """
-    changes.end(databases.provision_address(move.source), move.log_schema)
-    try:
-        _throw_copy_away(move)
-    except (PlatformError, DatabaseError, psycopg.Error) as fault:
-        logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(fault)})
-        move.progress[COPY_LEFT] = True
-        error = f"{error.strip()}\nThe copy at the new place could not be removed yet; that is tried again.".strip()
-    move.state, move.error = state, error
-    move.save(update_fields=["state", "error", "target", "progress"])
-    return move
-
-
-def clear(move: Move) -> None:
-    """Throw away the copy that a move left when it was given up. Raises Conflict: the tenant is being moved."""
-    with alone(move):
-        move = Move.objects.select_related("tenant__database", "source", "target").get(pk=move.pk)
-        if move.target is None or move.tenant.database_id != move.target_id:  # else a later move emptied it before
-            _throw_copy_away(move)
-        move.progress.pop(COPY_LEFT, None)
-        move.save(update_fields=["target", "progress"])
-
-
-def _throw_copy_away(move: Move) -> None:
-    opened = Database.objects.filter(reserved_for=move.purpose, tenants=None).first()
-    target = move.target or opened
-    if target and target.state != Database.State.DROPPING:
-        schemas.drop(target, move.tenant.schema_name, role_name(target.pk, move.tenant_id))
-    if opened:
-        placements.drop_dedicated(opened, by=move.ordered_by)
-        move.target = None
-
-
-def _is_nobodys(database: Database) -> bool:
-    """An opened dedicated database in which nobody lives, to which nobody is on the way, and that keeps no old copy."""
-    if database.kind != Database.Kind.DEDICATED or not database.database_name or database.tenants.exists():
-        return False
-    if Move.objects.filter(target=database, state__in=Move.UNDER_WAY).exists():
-        return False
-    if database.state == Database.State.DROPPING:
-        return True
-    with psycopg.connect(databases.provision_address(database)) as connection:
-        return connection.execute(r"select 1 from pg_namespace where nspname ~ '^t_\d+'").fetchone() is None
-
-
 def _role(move: Move) -> str:
     return role_name(move.target.pk, move.tenant_id)
-
-
-def is_at_work(move: Move) -> bool:
-    """Whether a process that lives works on this tenant's move."""
-    with servers.connected() as server:
-        return server.execute(HELD, _lock_of(move)).fetchone() is not None
-
-
-@contextmanager
-def alone(move: Move) -> Iterator[None]:
-    """One process at a time moves a tenant; ends with the connection, also when the process is killed."""
-    with servers.connected() as server:
-        if not server.execute(LOCK, _lock_of(move)).fetchone()[0]:
-            raise Conflict("Another process is moving this tenant right now.")
-        yield
-
-
-def _lock_of(move: Move) -> list:
-    return [f"{settings.INSTALL} move", move.tenant_id]

@@ -11,7 +11,7 @@ from platform_site.errors import Conflict
 from tenants import databases, lifecycle, placements, relocation, schemas
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import Database, Move, Tenant, role_name
-from tenants.moves import orders, running, steps
+from tenants.moves import exclusion, orders, remains, running, steps
 from tests.tenants.moving import another, content, home_of, move_to, spelled_differently, traces, write
 
 OURS = conninfo_to_dict(settings.DATABASE_URL)
@@ -60,7 +60,7 @@ def test_a_move_to_a_database_that_is_away_fails_and_its_copy_goes_when_it_is_ba
         move = Move.objects.get(tenant_id=acme.id)
         assert move.state == "failed" and "port 9" in move.error and "could not be removed yet" in move.error
         orders.clear_left()
-        assert Move.objects.get(pk=move.pk).progress[running.COPY_LEFT]
+        assert Move.objects.get(pk=move.pk).progress[remains.COPY_LEFT]
         place = conninfo_to_dict(databases.address(second))  # it answers now, and holds what was copied before
         Database.objects.filter(pk=away.pk).update(
             host=place["host"], port=place["port"], database_name=place["dbname"], epoch=2
@@ -68,7 +68,7 @@ def test_a_move_to_a_database_that_is_away_fails_and_its_copy_goes_when_it_is_ba
         away.refresh_from_db()
         schemas.make(away, acme.schema, role_name(away.pk, acme.id))
         orders.clear_left()
-        assert running.COPY_LEFT not in Move.objects.get(pk=move.pk).progress
+        assert remains.COPY_LEFT not in Move.objects.get(pk=move.pk).progress
     assert traces(acme) == ({("home", True)}, {acme.role})
 
 
@@ -82,7 +82,7 @@ def test_what_a_failed_move_left_is_not_cleared_where_the_tenant_lives_by_now(ac
     move_to(acme, second)
     with acting_for_platform("a test"):
         orders.clear_left()
-        assert running.COPY_LEFT not in Move.objects.get(pk=failed.pk).progress
+        assert remains.COPY_LEFT not in Move.objects.get(pk=failed.pk).progress
     with acting_for(acme):
         assert EndUser.objects.count() == 3
 
@@ -94,7 +94,7 @@ def test_of_go_back_and_finish_at_once_going_back_wins(acme, second):
         back = orders.plan_back(orders.find(move.pk.hex), by="one operator")
         relocation.carry_out_finish(move.pk)  # ordered by another
         assert "on its way back" in Move.objects.get(pk=move.pk).error
-        with running.alone(back), pytest.raises(Conflict):
+        with exclusion.alone(back), pytest.raises(Conflict):
             orders.finish(move)
         assert running.run(back).state == "retained"
         assert Move.objects.get(pk=move.pk).state == "rolled_back"
