@@ -11,10 +11,14 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from platform_site.pace import Pace
+
 UNTAKEN_MS = 30_000  # what a peer has not taken by then, it will not take
-LAST_SECONDS = 2  # for a peer that is being closed to take what is on its way
+READ_ON_SECONDS, LAST_SECONDS = 0.5, 2  # for a peer that is being closed to hear why
 QUEUED_FRAMES = 128  # read, not dealt with yet; one read from the network may bring thousands
 FRAGMENTS = 256  # of one message; empty ones add nothing to its size
+PINGS, PINGS_SECONDS = 30, 10  # pongs nobody asked for included
+SLICE_BYTES = 4_096  # all frames of a slice are taken apart before anybody can say that it is enough
 
 
 class Http(HttpToolsProtocol):
@@ -56,6 +60,15 @@ class Http(HttpToolsProtocol):
 class Sockets(WebSocketsSansIOProtocol):
     """A websocket whose memory is bounded, whatever its peer sends or does not read."""
 
+    _pings: Pace | None = None  # of those who send any
+    _ending = False  # what still comes is not looked at
+
+    def data_received(self, data):
+        for start in range(0, len(data), SLICE_BYTES):
+            if self._ending:
+                return
+            super().data_received(data[start : start + SLICE_BYTES])
+
     def handle_cont(self, event):
         if len(self.frames) >= FRAGMENTS:
             self._fail(1009, "too many fragments")
@@ -68,27 +81,46 @@ class Sockets(WebSocketsSansIOProtocol):
         super().send_receive_event_to_app()
 
     def handle_ping(self):
-        if self.writable.is_set():
-            super().handle_ping()
-        else:
+        if not self.writable.is_set():
             self.conn.data_to_send()  # a peer that does not read its pongs gets no more of them
+        elif not self._is_ping_flood():
+            super().handle_ping()
+
+    def handle_pong(self, event):
+        if not self._is_ping_flood():
+            super().handle_pong(event)
+
+    def _is_ping_flood(self) -> bool:
+        self._pings = self._pings or Pace(PINGS, PINGS_SECONDS)
+        if self._pings.take() and not self.close_sent:
+            self._fail(1008, "too many pings")
+        return self.close_sent
+
+    def handle_parser_exception(self):
+        self._end(self.conn.close_sent.code)
 
     def keepalive_timeout(self):
         super().keepalive_timeout()
-        self._end()
+        self.loop.call_later(LAST_SECONDS, self.transport.abort)
 
     def _fail(self, code: int, reason: str):
-        self.frames = []
         while not self.queue.empty():
             self.queue.get_nowait()
         self.conn.fail(code, reason)
-        self.transport.write(b"".join(self.conn.data_to_send()))
-        self.close_sent = True
-        self.transport.close()
-        self._end()
+        self._end(code)
 
-    def _end(self):
-        """A transport that is closed still waits until its peer has taken everything, which may be never."""
+    def _end(self, code: int):
+        """Send what says why, and close a little later: closed over unread bytes, the kernel would take it back.
+
+        A closed transport waits until its peer has taken everything, which may be never; so it is given up as well.
+        """
+        self.frames, self._ending, self.close_sent = [], True, True
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.queue.put_nowait({"type": "websocket.disconnect", "code": code})
+        if self.read_paused:
+            self.read_paused = False
+            self.transport.resume_reading()
+        self.close_timer = self.loop.call_later(READ_ON_SECONDS, self.transport.close)
         self.loop.call_later(LAST_SECONDS, self.transport.abort)
 
 
