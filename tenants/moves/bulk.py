@@ -138,8 +138,11 @@ class Lines:
         tally.stopped.set()
         for job in jobs:
             job.cancel()
-        for connection in (connection for pair in self.pairs for connection in pair):
-            connection.cancel_safe(timeout=2)
+        while True:  # a worker between two statements does not notice, and may then wait for a lock
+            for connection in (connection for pair in self.pairs for connection in pair):
+                connection.cancel_safe(timeout=2)
+            if not wait(jobs, LOOK_SECONDS).not_done:
+                return
 
 
 def as_progress(checks: dict[str, Check]) -> dict[str, list]:
