@@ -131,14 +131,15 @@ def _open_next(by: str) -> Database:
 
 
 def _measured(group: list[Database]) -> dict[int, int]:
-    """Bytes of databases on one server."""
-    by_name = {databases.name_of(database): database for database in group}
+    """Bytes of databases on one server. Two rows may be one database there."""
+    names = {database.pk: databases.name_of(database) for database in group}
     try:
         with servers.connected(group[0]) as server:
-            sizes = dict(server.execute(SIZES, [list(by_name)]).fetchall())
+            sizes = dict(server.execute(SIZES, [list(names.values())]).fetchall())
     except (psycopg.OperationalError, Conflict) as error:
-        logger.warning("databases were not measured", extra={"databases": list(by_name), "error": str(error)})
+        logger.warning("databases were not measured", extra={"databases": list(names.values()), "error": str(error)})
         return {}
-    for name, size in sizes.items():
-        Database.objects.filter(pk=by_name[name].pk).update(used_bytes=size)
-    return {by_name[name].pk: size for name, size in sizes.items()}
+    found = {pk: sizes[name] for pk, name in names.items() if name in sizes}
+    for pk, size in found.items():
+        Database.objects.filter(pk=pk).update(used_bytes=size)
+    return found

@@ -3,8 +3,10 @@
 import os
 import signal
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from uuid import uuid4
 
 import pytest
 from django.contrib.contenttypes.models import ContentType
@@ -12,7 +14,7 @@ from django.db import DatabaseError, OperationalError, ProgrammingError, connect
 from psycopg.pq import TransactionStatus
 
 from agents.conversations.models import EndUser
-from tenants import databases
+from tenants import databases, provisioning
 from tenants.backend import deadlines
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NoTenantContext, TenantMismatch
@@ -331,19 +333,25 @@ def test_content_types_of_schemas_are_cached_apart(acme, globex):
     assert ids == [90_001, 90_002, 90_001]
 
 
-def test_a_tenant_lives_where_its_database_row_says(make_tenant):
+@pytest.fixture
+def twin() -> Iterator[Database]:
+    """Our database under a second row."""
     with acting_for_platform("a test"):
-        Database.objects.exclude(name="shared_2").update(state=Database.State.FULL)
-        second, _ = Database.objects.get_or_create(name="shared_2", defaults={"url_variable": "DATABASE_URL"})
-        Database.objects.filter(pk=second.pk).update(state=Database.State.OPEN)
-    try:
-        tenant = make_tenant("placed")
-    finally:
-        with acting_for_platform("a test"):
-            Database.objects.update(state=Database.State.OPEN)
-            Database.objects.filter(pk=second.pk).update(state=Database.State.FULL)
-    assert tenant.alias == "shared_2_v1"
-    assert f"_d{second.pk}_t_" in tenant.role
+        row = Database.objects.create(name=f"twin_{uuid4().hex[:8]}", url_variable="DATABASE_URL")
+    yield row
+    with acting_for_platform("a test"):
+        home = Database.objects.get(name="shared_1")
+        row.tenants.update(database=home, state="provisioning")  # as tenants that nobody finished making
+        row.delete()
+
+
+def test_a_tenant_lives_where_its_database_row_says(twin):
+    slug = f"placed-{uuid4().hex[:8]}"
+    tenant = provisioning.create(
+        name=slug, slug=slug, vertical="healthcare", plan="pro", database=twin.name, by="a test"
+    ).ref()
+    assert tenant.alias == f"{twin.name}_v1"
+    assert f"_d{twin.pk}_t_" in tenant.role
     with acting_for(tenant):
         EndUser.objects.create(secret_hash="there")
         assert EndUser.objects.get().secret_hash == "there"
