@@ -1,15 +1,16 @@
 """Making tenants: working at once, absent after a refusal, finished after a kill."""
 
+import io
 import json
 import os
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test import Client
 
@@ -147,38 +148,30 @@ def test_each_tenant_has_a_role_of_its_own_that_cannot_log_in(acme, globex):
         assert cursor.fetchone() == (acme.role,)
 
 
+ORDER = {"vertical": "healthcare", "plan": "pro"}
+
+
 def test_the_command_prints_addresses_and_an_invitation_that_works():
     name = f"Harbour {uuid4().hex[:8]}"
-    command = [
-        sys.executable,
-        "manage.py",
-        "create_tenant",
-        name,
-        "--vertical",
-        "healthcare",
-        "--plan",
-        "pro",
-        "--json",
-    ]
+    command = [sys.executable, "manage.py", "create_tenant", name, "--vertical=healthcare", "--plan=pro", "--json"]
     done = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True, check=True)
     made = json.loads(done.stdout)
     host = names.host_for(names.slug_for(name))
     assert made["chat_url"] == f"{names.address(host)}/chat/"
     path = made["invitation"].split(host, 1)[1].lstrip(":0123456789")
     assert Client(headers={"host": host}).get(path).status_code == 200
-    again = subprocess.run(command, cwd=ROOT, env=os.environ, capture_output=True, text=True)
-    assert again.returncode == 1 and "exists already" in again.stderr
+    with pytest.raises(CommandError, match="exists already"):
+        call_command("create_tenant", name, **ORDER)
 
 
-def test_without_a_mail_server_the_command_still_gives_the_invitation():
-    name = f"Harbour {uuid4().hex[:8]}"
-    order = [sys.executable, "manage.py", "create_tenant", name, "--vertical", "healthcare", "--plan", "pro"]
-    environment = os.environ | {"EMAIL_URL": "smtp://127.0.0.1:9"}
-    run = partial(subprocess.run, cwd=ROOT, env=environment, capture_output=True, text=True)
-    wrong = run([*order, "--owner-email", "nobody"])
-    assert wrong.returncode == 1 and "not an e-mail address" in wrong.stderr
-    done = run(order)
-    assert done.returncode == 0 and "did not take it" in done.stdout
+def test_without_a_mail_server_the_command_still_gives_the_invitation(settings):
+    settings.EMAIL_BACKEND = "django.core.mail.backends.smtp.EmailBackend"
+    settings.EMAIL_HOST, settings.EMAIL_PORT = "127.0.0.1", 9
+    name, out = f"Harbour {uuid4().hex[:8]}", io.StringIO()
+    with pytest.raises(CommandError, match="not an e-mail address"):
+        call_command("create_tenant", name, owner_email="nobody", **ORDER)
+    call_command("create_tenant", name, stdout=out, **ORDER)
+    assert "did not take it" in out.getvalue()
     host = names.host_for(names.slug_for(name))
-    path = done.stdout.split("Invitation  ")[1].split()[0].split(host, 1)[1].lstrip(":0123456789")
+    path = out.getvalue().split("Invitation  ")[1].split()[0].split(host, 1)[1].lstrip(":0123456789")
     assert Client(headers={"host": host}).get(path).status_code == 200
