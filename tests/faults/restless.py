@@ -85,5 +85,9 @@ class Restless:
             self.seq = max(self.seq, event.get("seq", 0))
             seen.take(event)
             self.begun = self.begun or seen.n > 0
+            self.took(seen)
             if seen.finished:
                 return
+
+    def took(self, seen: Seen) -> None:
+        """Called after each event."""

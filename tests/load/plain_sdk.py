@@ -1,6 +1,7 @@
 """litellm as its manual shows it, in a process of its own, to compare with: ``python -m tests.load.plain_sdk``.
 
 Each line of input is the JSON of acompletion's arguments; each line of output is ``{"first_ms", "cpu_ms"}``.
+With ``--many`` the input is ``{"parallel", "turns", "arguments"}``: so many answers at once, each after the other.
 """
 
 import asyncio
@@ -8,6 +9,7 @@ import json
 import os
 import sys
 import time
+from pathlib import Path
 
 os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
@@ -31,5 +33,25 @@ async def main() -> None:
         print(json.dumps(await first_token(json.loads(line))), flush=True)
 
 
+async def many(parallel: int, turns: int, arguments: dict) -> dict:
+    """Milliseconds to the first text of each answer, and what all cost together."""
+    await first_token(arguments)
+    cpu, started = time.process_time(), time.perf_counter()
+
+    async def one_after_the_other() -> list[float]:
+        return [(await first_token(arguments))["first_ms"] for _ in range(turns)]
+
+    firsts = [
+        first for some in await asyncio.gather(*(one_after_the_other() for _ in range(parallel))) for first in some
+    ]
+    seconds, lines = time.perf_counter() - started, Path("/proc/self/status").read_text().splitlines()
+    memory_kb = next(int(line.split()[1]) for line in lines if line.startswith("RssAnon"))
+    cpu_ms = (time.process_time() - cpu) * 1000
+    return {"firsts_ms": firsts, "cpu_ms": cpu_ms, "seconds": seconds, "memory_mb": memory_kb / 1024}
+
+
 if __name__ == "__main__":
-    asyncio.run(main())
+    if sys.argv[1:] == ["--many"]:
+        print(json.dumps(asyncio.run(many(**json.load(sys.stdin)))))
+    else:
+        asyncio.run(main())

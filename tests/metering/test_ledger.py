@@ -4,6 +4,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -26,10 +27,14 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def only_ours_are_marked():
-    """Earlier tests' tenants are not looked through."""
-    store.client().delete(pending.MARKED)
+def only_ours_are_marked(settings):
+    """Marks of our own: earlier tests' tenants are not looked through, and another test's worker sees none of ours."""
+    settings.REDIS_URL = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()
+    store._forget()
+    store.client().flushdb()
     store.client().set(pending.WHOLE, 1, ex=pending.WHOLE_SECONDS)
+    yield
+    store._forget()
 
 
 def record(tenant, *, event_id=None, model="openai/gpt-4o-mini", **more) -> None:
@@ -100,7 +105,7 @@ def test_negative_usage_is_a_mistake(acme):
 
 
 @pytest.mark.parametrize("killed_at", ["before insert", "between insert and delete"])
-def test_a_relay_killed_on_the_way_is_finished_by_the_next(acme, monkeypatch, killed_at):
+def test_a_relay_killed_on_the_way_is_finished_by_the_next(acme, monkeypatch, killed_at, only_ours_are_marked):
     for _ in range(3):
         record(acme)
 
@@ -115,7 +120,7 @@ def test_a_relay_killed_on_the_way_is_finished_by_the_next(acme, monkeypatch, ki
     assert (waiting(acme), len(lines(acme))) == (0, 3)
 
 
-def test_relays_at_once_move_each_event_once(acme, monkeypatch):
+def test_relays_at_once_move_each_event_once(acme, monkeypatch, only_ours_are_marked):
     monkeypatch.setattr(ledger, "BATCH", 7)  # many rounds, so that they meet
     for _ in range(60):
         record(acme)
