@@ -67,8 +67,13 @@ def make_known(name: str, url_variable: str, **limits) -> Database:
 
 def finish_shared(*, by: str, near: Database | None) -> Database:
     """The same for callers that are alone already (`opening_alone`)."""
-    left = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPENING).first()
-    return _build(left or _new_row(Database.Kind.SHARED, "", near), by)
+    host, port = _server(near)
+    opening = Database.objects.filter(kind=Database.Kind.SHARED, state=Database.State.OPENING)
+    row = opening.filter(host=host, port=port).first()  # what was left on another server must not keep us from this one
+    if row is None:
+        with servers.connected(near):  # a row for a server that does not answer would be left over
+            row = _new_row(Database.Kind.SHARED, "", near)
+    return _build(row, by)
 
 
 @contextmanager
@@ -95,9 +100,11 @@ def drop_dedicated(database: Database, *, by: str) -> None:
         raise Conflict(f"A tenant lives in “{database.name}”. Move it away first.")
     Database.objects.filter(pk=database.pk).update(state=Database.State.DROPPING)
     with servers.connected(database) as server:
-        server.execute(
-            sql.SQL("drop database if exists {} with (force)").format(sql.Identifier(database.database_name))
-        )
+        drop = sql.SQL("drop database if exists {}").format(sql.Identifier(database.database_name))
+        try:
+            server.execute(sql.SQL("{} with (force)").format(drop))
+        except psycopg.errors.InsufficientPrivilege:  # somebody whom we may not send away, mostly a vacuum
+            server.execute(drop)  # sends a vacuum away by itself, and gives others 5 seconds to go
         # The roles of its tenants own nothing any more
         pattern = f"^{settings.INSTALL}_d{database.pk}_(login|t_[0-9]+)$"
         for (role,) in server.execute("select rolname from pg_roles where rolname ~ %s", [pattern]).fetchall():
@@ -163,9 +170,9 @@ def change_password(database: Database) -> None:
         raise BadInput(f"The login of “{database.name}” stands in {database.url_variable}: change it there.")
     plain = secrets.token_urlsafe(32)
     sealed = databases.sealed(database, plain)
-    Database.objects.filter(pk=database.pk).update(sealed_password=sealed, epoch=F("epoch") + 1)
-    with servers.connected(database) as server:  # after the row: killed here, the next call repairs it
-        _ensure_login(server, database.login_role, plain)
+    with servers.connected(database) as server:  # first: where that fails, the old one must go on to be known
+        Database.objects.filter(pk=database.pk).update(sealed_password=sealed, epoch=F("epoch") + 1)
+        _ensure_login(server, database.login_role, plain)  # after the row: killed here, the next call repairs it
 
 
 def check(database: Database) -> dict:
@@ -221,8 +228,7 @@ def _faults(connection, database: Database) -> list[str]:
 
 
 def _new_row(kind: str, reserved_for: str, near: Database | None = None) -> Database:
-    ours = connections[databases.PROVISION].settings_dict
-    host, port = databases.server_of(near) if near else (ours["HOST"] or "localhost", ours["PORT"] or 5432)
+    host, port = _server(near)
     with connections["platform"].cursor() as cursor:
         cursor.execute("select nextval(pg_get_serial_sequence('tenants_database', 'id'))")
         number = cursor.fetchone()[0]
@@ -232,7 +238,7 @@ def _new_row(kind: str, reserved_for: str, near: Database | None = None) -> Data
         kind=kind,
         region=near.region if near else "",
         host=host,
-        port=int(port),
+        port=port,
         database_name=f"{settings.INSTALL}_{kind}_{number}",
         login_role=f"{settings.INSTALL}_d{number}_login",
         reserved_for=reserved_for,
@@ -241,6 +247,13 @@ def _new_row(kind: str, reserved_for: str, near: Database | None = None) -> Data
     row.sealed_password = databases.sealed(row, secrets.token_urlsafe(32))
     row.save(force_insert=True, using="platform")
     return row
+
+
+def _server(near: Database | None) -> tuple[str, int]:
+    """Where the next database is opened: beside this one, else on our own server."""
+    ours = connections[databases.PROVISION].settings_dict
+    host, port = databases.server_of(near) if near else (ours["HOST"] or "localhost", ours["PORT"] or 5432)
+    return host, int(port)
 
 
 def _build(row: Database, by: str) -> Database:

@@ -10,6 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from platform_site.errors import Conflict
 from tenants import databases
+from tenants.errors import NoAddress
 from tenants.models import Database
 
 
@@ -35,6 +36,9 @@ def _elsewhere(of: Database) -> dict:
     server = databases.server_of(of)
     known = Database.objects.filter(kind=Database.Kind.SHARED, database_name="").order_by("pk")
     for database in known:
-        if databases.server_of(database) == server:
-            return conninfo_to_dict(databases.provision_address(database))
+        try:
+            if databases.server_of(database) == server:
+                return conninfo_to_dict(databases.provision_address(database))
+        except NoAddress:  # of another server, as far as this process can tell
+            continue
     raise Conflict(f"No database on the server of “{of.name}” is known from which another could be opened or dropped.")

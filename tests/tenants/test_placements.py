@@ -5,6 +5,7 @@ import io
 import json
 import random
 from concurrent.futures import ThreadPoolExecutor
+from threading import Timer
 from uuid import uuid4
 
 import psycopg
@@ -154,6 +155,21 @@ def test_a_killed_drop_is_finished_by_the_next_one():
         with servers.connected() as server:
             server.execute(f"drop database {row.database_name}")
         placements.drop_dedicated(row, by="a test")
+    assert databases_and_roles(row) == (0, 0)
+
+
+def test_a_drop_waits_for_whom_it_may_not_send_away():
+    """As an automatic vacuum is no role's, the run time's session is none that the provisioning login may end."""
+    with acting_for_platform("a test"):
+        row = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+        ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
+        with servers.connected() as server:
+            server.execute(f"grant connect on database {row.database_name} to {ours['user']}")
+        there = psycopg.connect(**ours | {"dbname": row.database_name})
+        leaving = Timer(0.3, there.close)
+        leaving.start()
+        placements.drop_dedicated(row, by="a test")
+        leaving.join()
     assert databases_and_roles(row) == (0, 0)
 
 
@@ -373,6 +389,36 @@ def test_limits_that_cannot_be_are_refused_before_a_database_is_opened():
             with pytest.raises(CommandError):
                 call_command("database", "add", "--shared", *wrong)
         assert Database.objects.count() == before
+
+
+@pytest.fixture
+def away(monkeypatch):
+    """A known database whose server does not answer."""
+    monkeypatch.setenv("AWAY_URL", psycopg.conninfo.make_conninfo(settings.DATABASE_URL, port=9))
+    with acting_for_platform("a test"):
+        row = Database.objects.create(name="away", url_variable="AWAY_URL", state="full")
+        yield row
+        row.delete()
+
+
+def test_a_server_that_is_away_keeps_no_database_from_being_opened_elsewhere(all_full, away):
+    with acting_for_platform("a test"):
+        with pytest.raises(psycopg.OperationalError):
+            placements.open_shared(by="a test", near=away)
+        assert not Database.objects.filter(state="opening").exists()
+        placements._new_row(Database.Kind.SHARED, "", away)  # left by a run that was killed before it went away
+        assert room.keep(by="a test").state == "open"
+        Database.objects.filter(state="opening").delete()
+
+
+def test_a_password_that_cannot_be_changed_stays_known(away):
+    with acting_for_platform("a test"):
+        row = placements._new_row(Database.Kind.DEDICATED, "nobody", away)
+        with pytest.raises(psycopg.OperationalError):
+            placements.change_password(row)
+        kept = Database.objects.get(pk=row.pk)
+        row.delete()
+    assert (kept.epoch, bytes(kept.sealed_password)) == (1, bytes(row.sealed_password))
 
 
 def test_limits_are_set_by_command_and_refused_where_they_cannot_be(lonely):
