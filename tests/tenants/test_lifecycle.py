@@ -25,11 +25,12 @@ from tenants.errors import TenantClosing, TenantPaused
 from tenants.isolation import checking
 from tenants.models import AuditEvent, Tenant
 from tenants.tasks import HEADER
-from tests.conftest import host_of
+from tests.conftest import FULL, host_of
 from tests.isolation.matrix import fill, routes, snapshot
 from tests.knowledge.ingesting import state, unheard_of
 
 REASON = "The invoice of May is open."
+METHODS = ("POST", "PUT", "PATCH", "DELETE")
 
 
 def row_of(ref) -> Tenant:
@@ -187,10 +188,11 @@ def test_no_door_of_a_paused_tenant_writes_anything(acme):
         client.force_login(owner, backend="tenants.accounts.backends.RoleBackend")
     before = snapshot(acme)
     for route in routes():
-        if "accounts/" in route.path(victim.ids):
+        path = route.path(victim.ids)
+        if "accounts/" in path:
             continue  # signing in and out is allowed
-        for method in ("POST", "PUT", "PATCH", "DELETE"):
-            response = client.generic(method, route.path(victim.ids), b"{}", content_type="application/json")
+        for method in METHODS if FULL or path.startswith("/api/") else METHODS[:1]:  # pages know no other
+            response = client.generic(method, path, b"{}", content_type="application/json")
             assert response.status_code in (302, 403, 404, 405, 503), (method, route, response.status_code)
     assert snapshot(acme) == before
 
