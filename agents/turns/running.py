@@ -83,9 +83,18 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
 
 
 async def start(tenant: TenantRef, **question) -> Opened:
-    """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two."""
+    """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two.
+
+    Raises  what ``open_turn`` does, and NotStored; Crowded also for a message stored before, unless its turn runs here
+    """
     recording.checked_text(question["text"])
+    if admission.is_full(tenant.id) and not _runs(tenant, question["client_id"]):
+        raise Crowded(retry_after=admission.RETRY_SECONDS)  # a flood must not cost as much as a look into the database
     return await asyncio.shield(_start(tenant, question))
+
+
+def _runs(tenant: TenantRef, client_id: UUID) -> bool:
+    return any(one.opened.client_id == client_id for one in here() if one.tenant.id == tenant.id)
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
