@@ -40,6 +40,11 @@ def give_up(move: Move, state: str, error: str) -> Move:
         logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(fault)})
         move.progress[COPY_LEFT] = True
         error = f"{error.strip()}\nThe copy at the new place could not be removed yet; that is tried again.".strip()
+    return end(move, state, error)
+
+
+def end(move: Move, state: str, error: str) -> Move:
+    """Write down what became of a move that leaves nothing behind."""
     move.state, move.error = state, error
     move.save(update_fields=["state", "error", "target", "progress"])
     return move

@@ -37,6 +37,8 @@ def run(move: Move) -> Move:
         move = Move.objects.select_related("tenant__database", "source", "target", "undoes").get(pk=move.pk)
         if move.state not in Move.UNDER_WAY:
             return move
+        if move.cancelled and move.state == Move.State.PLANNED:
+            return remains.end(move, Move.State.ROLLED_BACK, "")
         if move.state != Move.State.SWITCHED:
             if not is_fenced(move):
                 if move.cancelled:
@@ -49,7 +51,7 @@ def run(move: Move) -> Move:
 
 def is_fenced(move: Move) -> bool:
     """Whether the old schema has been renamed: from then on the copy is the truth."""
-    if move.target is None:
+    if move.target is None or move.state == Move.State.PLANNED:  # nothing was begun: no server need be asked
         return False
     with psycopg.connect(databases.provision_address(move.source)) as source:
         return schemas.is_there(source.cursor(), move.old_schema)

@@ -72,6 +72,13 @@ def test_a_move_to_a_database_that_is_away_fails_and_its_copy_goes_when_it_is_ba
     assert traces(acme) == ({("home", True)}, {acme.role})
 
 
+def test_a_move_that_was_not_begun_is_cancelled_though_no_server_answers(acme, away, second):
+    with acting_for_platform("a test"):
+        move = orders.plan(lifecycle.named(acme.slug), second, by="a test")
+        Move.objects.filter(pk=move.pk).update(source=away, target=away)
+        assert orders.cancel(orders.find(move.pk.hex)).state == "rolled_back"
+
+
 def test_what_a_failed_move_left_is_not_cleared_where_the_tenant_lives_by_now(acme, second):
     write(acme, 3)
     with acting_for_platform("a test"):
