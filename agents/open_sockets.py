@@ -15,6 +15,7 @@ from tenants.errors import TenantPaused
 logger = logging.getLogger(__name__)
 
 LOOK_SECONDS = 2  # a paused tenant's sockets are closed within 5
+TELL_SECONDS = 2  # one that reads nothing holds up no other; it is dropped for that
 _open: dict[int, set["Socket"]] = defaultdict(set)
 _watching: asyncio.Task | None = None
 
@@ -46,17 +47,23 @@ async def _watch() -> None:
     while _open:
         await asyncio.sleep(LOOK_SECONDS)
         try:
-            await _close_paused()
+            await close_paused()
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("paused tenants not looked for")
 
 
-async def _close_paused() -> None:
+async def close_paused() -> None:
+    """Close the sockets of tenants that are paused now."""
     refused = await run_for_nobody(lifecycle.refused_among, list(_open))
     if not refused:
         return
     directory.forget()  # or a new socket would be let in for the rest of 5 seconds
-    told = [socket.pause(error) for tenant_id, error in refused.items() for socket in _open.get(tenant_id, ())]
+    told = [_tell(socket, error) for tenant_id, error in refused.items() for socket in _open.get(tenant_id, ())]
     for result in await asyncio.gather(*told, return_exceptions=True):
         if isinstance(result, Exception):
             logger.info("a socket had gone before it was closed", extra={"error": type(result).__name__})
+
+
+async def _tell(socket: Socket, error: TenantPaused) -> None:
+    async with asyncio.timeout(TELL_SECONDS):
+        await socket.pause(error)

@@ -7,6 +7,7 @@ from functools import partial
 import pytest
 import websockets
 
+from agents import open_sockets
 from agents.consumers import CLOSE_PAUSED
 from agents.conversations.models import Message
 from tenants import lifecycle
@@ -68,3 +69,19 @@ async def test_a_paused_tenants_page_and_hello_are_refused_until_it_goes_on(acme
     async with browser.socket() as chat:
         await chat.ask("Hello?")
         assert (await chat.until("turn.finished"))["outcome"] == "done"
+
+
+class Deaf:
+    """A socket that never gets rid of what it is told, because its peer reads nothing."""
+
+    async def pause(self, error):
+        await asyncio.Event().wait()
+
+
+async def test_h3_a_socket_that_reads_nothing_does_not_keep_those_of_paused_tenants_open(acme, monkeypatch):
+    monkeypatch.setattr(open_sockets, "TELL_SECONDS", 0.05)
+    deaf = Deaf()
+    open_sockets.enter(acme.id, deaf)
+    await pause(acme)
+    await asyncio.wait_for(open_sockets.close_paused(), 5)
+    open_sockets.leave(acme.id, deaf)
