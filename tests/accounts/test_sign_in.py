@@ -61,12 +61,21 @@ def test_an_unknown_address_and_a_wrong_password_get_the_same_words(world):
         assert "This e-mail address and password do not belong together." in answer.content.decode()
 
 
-def test_guessing_stops_after_five_and_counts_for_each_tenant_alone(world):
+def test_b2_guessing_stops_after_five_and_counts_for_each_tenant_alone(world):
     email, browser = world.acme.people["admin"].email, world.acme.browser()
     for _ in range(5):
         sign_in(browser, email, "wrong wrong wrong")
     assert "Too many attempts for this address" in sign_in(browser, email).content.decode()
     assert sign_in(world.globex.browser(), email).url == "/"
+
+
+def test_h7_addresses_of_one_ipv6_network_share_their_attempts(world):
+    browser = world.acme.browser()
+    for number in range(20):
+        browser.post(RESET, {"email": f"n{number}@nobody.example"}, REMOTE_ADDR=f"2001:db8::{number:x}")
+    asked = {"email": "n@nobody.example"}
+    assert browser.post(RESET, asked, REMOTE_ADDR="2001:db8::ffff").status_code == 429
+    assert browser.post(RESET, asked, REMOTE_ADDR="2001:db8:0:1::1").status_code == 302
 
 
 ELSEWHERE = [
@@ -104,7 +113,7 @@ def test_nobody_can_sign_up(world):
         assert not User.objects.filter(email="me@evil.example").exists()
 
 
-def test_a_reset_link_works_once_and_leads_to_the_stored_domain(world, letters):
+def test_b3_a_reset_link_works_once_and_leads_to_the_stored_domain(world, letters):
     person, browser = world.acme.people["analyst"], world.acme.browser()
     browser.post(RESET, {"email": person.email})
     (letter,) = letters()

@@ -210,7 +210,7 @@ async def test_nothing_is_done_before_hello(browser):
         assert (await chat.next())["code"] == "bad_frame"
 
 
-async def test_a_ticket_works_once(browser):
+async def test_b8_a_ticket_works_once(browser):
     ticket = await browser.ticket()
     async with browser.socket(hello={"ticket": ticket}):
         pass
@@ -219,7 +219,7 @@ async def test_a_ticket_works_once(browser):
         assert (await chat.next())["code"] == "bad_ticket"
 
 
-async def test_a_ticket_of_another_visitor_is_refused(browser, acme, server):
+async def test_b8_a_ticket_of_another_visitor_is_refused(browser, acme, server):
     stolen = await Browser(acme, server).ticket()
     await browser.ticket()
     async with browser.socket(say_hello=False) as chat:
@@ -241,7 +241,7 @@ async def test_an_unknown_host_has_no_socket(browser):
             pass
 
 
-async def test_a_socket_cannot_name_a_conversation_of_somebody_else(browser, acme, server):
+async def test_b8_a_socket_cannot_name_a_conversation_of_somebody_else(browser, acme, server):
     async with browser.socket() as chat:
         await chat.ask(GREETING)
         await chat.until("turn.finished")

@@ -6,13 +6,13 @@ from pathlib import Path
 from tests.isolation.threats import CASES
 
 ROOT = Path(__file__).resolve().parents[1]
-NAME = re.compile(r"^\s*(?:async )?def (test_(?:[ar]\d+_)+\w+)", re.MULTILINE)
+NAME = re.compile(r"^\s*(?:async )?def (test_(?:[abhr]\d+_)+\w+)", re.MULTILINE)
 
 
 def numbered() -> set[str]:
     """The numbers that names of tests bear."""
     names = [name for file in ROOT.rglob("test_*.py") for name in NAME.findall(file.read_text())]
-    return {number for name in names for number in re.findall(r"(?<=_)[ar]\d+(?=_)", name)}
+    return {number for name in names for number in re.findall(r"(?<=_)[abhr]\d+(?=_)", name)}
 
 
 def test_every_case_has_a_test_of_its_number():

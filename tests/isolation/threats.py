@@ -1,4 +1,4 @@
-"""The threat cases A1 to A24, fault rows R14 and R15: what is tried in each, and what still waits for its door.
+"""The threat cases A1 to A24, some of B and H, fault rows R14 and R15: what is tried in each, and what still waits.
 
 The tests bear the number in their names (``test_a1_...``), wherever they stand; test_threats.py looks for them.
 """
@@ -47,6 +47,15 @@ CASES = (
     Case("a23", "Every command acts for the platform; tools and doors call the same verbs.",
          "tools of tenants and an MCP endpoint wait until there are any"),
     Case("a24", "No route takes a tenant from its caller."),
+    Case("b2", "Passwords are guessed at one tenant and asked for at the next.",
+         "equal times of wrong names and wrong passwords wait for a quiet machine"),
+    Case("b3", "Reset links are used twice, elsewhere, and after a forged host."),
+    Case("b8", "Conversations and tickets of other visitors are named.", "the widget's tokens wait for the widget"),
+    Case("h1", "Headers and bodies come in drops, or not at all."),
+    Case("h2", "Frames and messages are too large, fragmented without end, compressed."),
+    Case("h3", "Messages, frames and pings flood; sockets are opened by the thousand; peers leave, or read nothing."),
+    Case("h7", "Addresses are forged and changed within a network; methods and processes alternate; Valkey is away.",
+         "the widget's door waits for the widget"),
     Case("r14", "The fleet's migration is killed in the middle of a tenant, and fails for one of many."),
     Case("r15", "Provisioning is killed at every statement, opening a database and moving at every step."),
 )  # fmt: skip
