@@ -154,14 +154,28 @@ class Attack:
         await self.each(self._deaf)
 
     async def _deaf(self, number: int) -> None:
-        """Asks for more than it ever reads: answers, then history and pongs without end."""
+        """Asks for more than it ever reads: answers, then the same history again and again."""
         async with Browser(self.tenant, self.port).socket() as chat:
             chat.raw.transport.pause_reading()
             for _ in range(5):
                 await chat.ask("Tell me everything you know about this place, at length.")
             while not chat.raw.transport.is_closing():
-                chat.raw.transport.write(framed(bytes(125), code=PING) * 200 + framed(HISTORY))
-                await asyncio.sleep(0.05)
+                chat.raw.transport.write(framed(HISTORY))
+                await asyncio.sleep(0.25)
+            self.outcomes["dropped by the server"] += 1
+
+    async def pings(self) -> None:
+        await self.each(self._pinging)
+
+    async def _pinging(self, number: int) -> None:
+        """Pings without end, whose pongs it never reads; comes again when it is closed."""
+        while True:
+            async with Browser(self.tenant, self.port).socket() as chat:
+                chat.raw.transport.pause_reading()
+                while not chat.raw.transport.is_closing():
+                    chat.raw.transport.write(framed(bytes(125), code=PING) * 500)
+                    await asyncio.sleep(0.01)
+                chat.raw.transport.abort()
             self.outcomes["dropped by the server"] += 1
 
 

@@ -39,6 +39,7 @@ ATTACKS = {  # seconds, how many at once
     "slow_bodies": (45, 200),
     "frame_flood": (20, 20),
     "bursts": (20, 10),
+    "pings": (20, 20),
     "one_address": (20, 2_000),
     "many_addresses": (20, 2_000),
     "deflate": (20, 20),
