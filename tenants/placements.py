@@ -154,6 +154,13 @@ def drain(database: Database) -> list[str]:
     return list(database.tenants.order_by("slug").values_list("slug", flat=True))
 
 
+def reopen(database: Database) -> None:
+    """Let new tenants in again after `drain`. Raises BadInput: it is being opened or dropped."""
+    if database.state not in (Database.State.OPEN, Database.State.DRAINING, Database.State.FULL):
+        raise BadInput(f"“{database.name}” cannot be opened again: {database.get_state_display().lower()}.")
+    Database.objects.filter(pk=database.pk).update(state=Database.State.OPEN)
+
+
 def set_limits(database: Database, **fields) -> None:
     """Change ``region``, ``capacity_tenants``, ``capacity_bytes`` or ``may_create``. Raises BadInput, ValidationError.
 

@@ -439,7 +439,9 @@ def test_the_command_lists_checks_and_refuses(lonely):
     call_command("database", "check", name, stdout=out)
     assert name in out.getvalue() and "answers: 1 tenants" in out.getvalue()
     call_command("database", "drain", name, stdout=out)
-    assert lonely.slug in out.getvalue()
+    assert lonely.slug in out.getvalue() and row_of(lonely).state == "draining"
+    call_command("database", "reopen", name, stdout=out)
+    assert row_of(lonely).state == "open"
     for wrong in (["check", "nowhere"], ["drop", name], ["add"], ["drop", "shared_1"]):
         with pytest.raises(CommandError):
             call_command("database", *wrong)

@@ -11,6 +11,13 @@ from tenants import placements, room
 from tenants.models import Database
 
 COLUMNS = "{:<20} {:<10} {:>11} {:>12} {:>12}  {:<12} {}"
+ON_ONE = {
+    "check": "log in and look",
+    "drain": "let no new tenant in",
+    "reopen": "let new tenants in again",
+    "drop": "drop an empty dedicated one",
+    "new_password": "give its login a new password",
+}
 YES = {"yes": True, "no": False}
 
 
@@ -33,8 +40,7 @@ class Command(PlatformCommand):
         change.add_argument("name")
         for parser in (add, change):
             self._add_limits(parser)
-        for action, text in (("check", "log in and look"), ("drain", "let no new tenant in"), ("drop", "drop an empty"
-                             " dedicated one"), ("new_password", "give its login a new password")):  # fmt: skip
+        for action, text in ON_ONE.items():
             commands.add_parser(action, help=text).add_argument("name")
 
     def _add_limits(self, parser):
@@ -97,6 +103,11 @@ class Command(PlatformCommand):
         """No new tenants; says who still lives there."""
         left = placements.drain(placements.named(options["name"]))
         self.stdout.write(f"{options['name']} takes no new tenants. Living there: {', '.join(left) or 'nobody'}.")
+
+    def do_reopen(self, options):
+        """What drain has closed."""
+        placements.reopen(placements.named(options["name"]))
+        self.stdout.write(f"{options['name']} takes tenants again, as many as it has room for.")
 
     def do_drop(self, options):
         """An empty dedicated one that no move needs."""
