@@ -24,8 +24,9 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402
 
-from tenants import provisioning  # noqa: E402
-from tenants.context import TenantRef  # noqa: E402
+from tenants import provisioning, store  # noqa: E402
+from tenants.context import TenantRef, run_for  # noqa: E402
+from tenants.keys import redis_key  # noqa: E402
 from tests.agents.chatting import Browser  # noqa: E402
 from tests.conftest import web_command  # noqa: E402
 from tests.load.chat_turn import cpu_ms, log, ready  # noqa: E402
@@ -74,7 +75,7 @@ async def measure(attacked: TenantRef, neighbour: TenantRef, port: int, pid: int
     firsts: list[float] = []
     visitors = [asyncio.create_task(visit(neighbour, port, firsts)) for _ in range(VISITORS)]
     await quiet(15, firsts)  # pools fill, code is loaded
-    print(f"{'':<16}{'memory, MB':>24}{'core, %':>16}{'first token p95, ms':>22}")
+    print(f"{'':<16}{'memory, MB':>24}{'core, %':>16}{'first token p95, ms':>22}{'sockets':>8}")
     print(
         f"{'attack':<16}{'before':>8}{'most':>8}{'after':>8}{'quiet':>8}{'during':>8}{'quiet':>8}{'during':>8}{'n':>6}"
     )
@@ -83,11 +84,13 @@ async def measure(attacked: TenantRef, neighbour: TenantRef, port: int, pid: int
         calm = await quiet(QUIET_SECONDS, firsts)
         idle = (cpu_ms(pid) - used) / QUIET_SECONDS / 10
         before, used, started = resident_mb(pid), cpu_ms(pid), time.monotonic()
-        most, outcome, during = await attack(name, attacked, port, pid, firsts)
+        most, left, outcome, during = await attack(name, attacked, port, pid, firsts)
         busy = (cpu_ms(pid) - used) / (time.monotonic() - started) / 10
         await asyncio.sleep(3)
         figures = f"{before:>8.1f}{most:>8.1f}{resident_mb(pid):>8.1f}{idle:>8.0f}{busy:>8.0f}"
-        print(f"{name:<16}{figures}{p95(calm):>8.1f}{p95(during):>8.1f}{len(during):>6}  {outcome}", flush=True)
+        print(
+            f"{name:<16}{figures}{p95(calm):>8.1f}{p95(during):>8.1f}{len(during):>6}{left:>8}  {outcome}", flush=True
+        )
     for visitor in visitors:
         visitor.cancel()
 
@@ -100,18 +103,19 @@ async def quiet(seconds: float, firsts: list[float]) -> list[float]:
 
 
 async def attack(name: str, attacked: TenantRef, port: int, pid: int, firsts: list[float]):
-    """``(most MB, what became of it, the neighbour's times)``."""
+    """``(most MB, sockets that the server held at the end, what became of it, the neighbour's times)``."""
     seconds, count = ATTACKS[name]
     arguments = [name, attacked.slug, str(port), str(seconds), str(count)]
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "tests.load.attackers", *arguments, cwd=ROOT, stdout=-1, stderr=-3
     )
     firsts.clear()
-    result, most = asyncio.create_task(process.communicate()), 0.0
+    result, most, left = asyncio.create_task(process.communicate()), 0.0, 0
     while not result.done():
         most = max(most, resident_mb(pid))
         await asyncio.wait({result}, timeout=0.1)
-    return most, result.result()[0].decode().strip(), list(firsts)
+        left = left if result.done() else await run_for(attacked, held)
+    return most, left, result.result()[0].decode().strip(), list(firsts)
 
 
 async def visit(neighbour: TenantRef, port: int, firsts: list[float]) -> None:
@@ -125,6 +129,11 @@ async def visit(neighbour: TenantRef, port: int, firsts: list[float]) -> None:
                 firsts.append((time.perf_counter() - started) * 1000)
                 await chat.until("turn.finished")
                 await asyncio.sleep(max(0, BETWEEN_SECONDS - (time.perf_counter() - started)))
+
+
+def held() -> int:
+    """Places that the current tenant's sockets hold."""
+    return sum(map(int, store.client().hvals(redis_key("sockets"))))
 
 
 def p95(times: list[float]) -> float:
