@@ -32,6 +32,7 @@ logger = logging.getLogger(__name__)
 
 OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
 DRAIN_SECONDS = 0.2
+GLANCE_SECONDS = 0.04
 RETRY_SECONDS = 5  # where a provider does not say when
 RETRY_SECONDS_MOST = 60
 _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_model", 413: "too_long", 422: "request"}
@@ -239,10 +240,15 @@ def _raw_body(response):
 
 
 async def _read_body(raw, answer: Answer) -> AsyncIterator[str]:
-    """The new text of each read: events that arrived together make one text."""
+    """The new text of each read: events that arrived together make one text.
+
+    After the first words there is one read for each glance of an eye: every read costs a frame to each socket.
+    """
     splitter = EventSplitter()
     async for data in raw.aiter_bytes():
         yield "".join(map(answer.take_event, splitter.feed(data)))
+        if answer.begun and not answer.ended:
+            await asyncio.sleep(GLANCE_SECONDS)
 
 
 async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:
