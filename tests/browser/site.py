@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from tests.faults.line import Line
 from tests.conftest import ROOT, until, web_command
+from tests.faults.line import Line
 from tests.processes import end, free_port
 
 TOKEN_SECONDS = "0.02"  # of the demo model: slow enough to be seen streaming
