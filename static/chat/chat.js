@@ -87,7 +87,7 @@ class Conversation {
     "turn.started": (event) => this.#follow(event),
     waiting: (event) => {
       const { sayPlace, sayBehind } = this.words;
-      this.#tool(this.#follow(event), event.place === null ? sayBehind : event.place && fill(sayPlace, event.place));
+      this.#tool(this.#follow(event), event.place === null ? sayBehind : event.place && fill(sayPlace, event.place), false);
     },
     delta: (event) => this.#grow(this.#follow(event), event.text),
     "tool.started": (event) => this.#tool(this.#follow(event), event.label),
@@ -171,7 +171,7 @@ class Conversation {
     });
   }
 
-  #tool(open, label) { if (open) this.thread.keep(() => this.thread.tool(open.article, label)); }
+  #tool(open, label, atWork) { if (open) this.thread.keep(() => this.thread.tool(open.article, label, atWork)); }
 
   #cite(open, items) {
     if (!open) return;

@@ -95,9 +95,10 @@ Chat.Thread = class {
     });
   }
 
-  /* The quiet line that says what the agent is doing; empty: nothing. */
-  tool(article, label) {
+  /* The quiet line that says what the agent is doing, or waits for; empty: nothing. */
+  tool(article, label, atWork = true) {
     const line = article.querySelector("[data-working]");
+    line.firstElementChild.hidden = !atWork;
     line.hidden = !label;
     line.lastElementChild.textContent = label;
   }
