@@ -21,7 +21,7 @@ from tests.conftest import host_of, until, web_process
 
 QUICK = {
     "SOCKET_MESSAGES": "5", "SOCKETS_PER_ADDRESS": "3", "SOCKETS_PER_TENANT": "6",
-    "HEADER_SECONDS": "1", "BODY_SECONDS": "1",
+    "HEADER_SECONDS": "0.5", "BODY_SECONDS": "0.5",
 }  # fmt: skip
 TYPING = b'{"type":"typing","on":true}'
 PING, TEXT, CONTINUATION, LAST, MASKED = 0x9, 0x1, 0x0, 0x80, 0x80
@@ -157,6 +157,7 @@ async def test_h3_a_socket_that_sends_frame_after_frame_is_read_slower(door, acm
         await chat.send("not a frame")
         with pytest.raises(TimeoutError):
             await asyncio.wait_for(chat.raw.recv(), 0.5)
+        chat.raw.transport.abort()
 
 
 async def test_h3_thousands_of_frames_at_once_close_the_socket(door, acme):
