@@ -98,6 +98,18 @@ def test_who_writes_too_fast_keeps_the_text_and_is_told_when_to_go_on(visit):
     expect(chat.questions.filter(has_text="One too many?").get_by_text("Delivered")).to_be_visible()
 
 
+def test_a_question_sent_during_an_answer_is_shown_as_waiting_for_it(visit):
+    chat = ChatPage(visit("sunrise", "/chat/"))
+    waits = chat.page.get_by_text("Waits for the answer above")
+    chat.say(QUESTION)
+    expect(chat.page.locator(".msg[aria-busy=true]")).to_have_count(1)
+    chat.say("And the next one?")
+
+    expect(waits).to_be_visible()
+    expect(chat.answers).to_have_count(2)
+    expect(waits).to_be_hidden()
+
+
 def test_a_new_conversation_is_empty_and_the_old_one_is_not_the_next_visitors(visit):
     chat = ChatPage(visit("sunrise", "/chat/"))
     chat.ask(QUESTION)
