@@ -101,6 +101,8 @@ async def test_a_rolling_restart_under_chats_loses_no_answer_and_no_request(acme
             await asyncio.gather(*chatting)
             calling.cancel()
             assert not set(before) & {one.process.pid for one in supervisor.services}
+            if FULL:
+                await one_is_killed_and_comes_back(port, supervisor)
     assert (len(asked) >= 20, [one.faults for one in asked if one.faults]) == (True, [])
     assert (len(caller.statuses) > 10, set(caller.statuses)) == (True, {200})
     assert await run_for(acme, lambda: (Turn.objects.filter(state="done").count(), Turn.objects.count())) == (
@@ -109,17 +111,15 @@ async def test_a_rolling_restart_under_chats_loses_no_answer_and_no_request(acme
     assert await run_for(acme, Message.objects.count) == 2 * len(asked)
 
 
-@pytest.mark.mass
-@pytest.mark.skipif(not FULL, reason="bin/test full runs it: three web processes start")
-async def test_of_two_web_processes_one_may_be_killed_and_comes_back(acme, supervised):
-    with supervised(2) as (port, supervisor):
-        dying, other = supervisor.services
-        killed = dying.process.pid
-        os.kill(killed, signal.SIGKILL)
-        assert await asyncio.to_thread(wait_until, lambda: dying.process.pid != killed, 15)
-        assert not dying.ready()  # it has only begun to load
-        async with httpx.AsyncClient(trust_env=False) as client:
-            answers = [await client.get(f"http://127.0.0.1:{port}/readyz") for _ in range(5)]
-        assert {answer.status_code for answer in answers} == {200}
-        assert await asyncio.to_thread(wait_until, dying.ready, 60)
-        assert other.ready()
+async def one_is_killed_and_comes_back(port: int, supervisor: Supervisor) -> None:
+    """Of two web processes; the other one answers meanwhile."""
+    dying, other = supervisor.services
+    killed = dying.process.pid
+    os.kill(killed, signal.SIGKILL)
+    assert await asyncio.to_thread(wait_until, lambda: dying.process.pid != killed, 15)
+    assert not dying.ready()  # it has only begun to load
+    async with httpx.AsyncClient(trust_env=False) as client:
+        answers = [await client.get(f"http://127.0.0.1:{port}/readyz") for _ in range(5)]
+    assert {answer.status_code for answer in answers} == {200}
+    assert await asyncio.to_thread(wait_until, dying.ready, 60)
+    assert other.ready()
