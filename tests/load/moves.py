@@ -74,7 +74,7 @@ def main() -> int:
     tenant = make_tenant(options.messages)
     dump_seconds = dumped_and_restored(tenant)
     print(f"pg_dump | pg_restore: {dump_seconds:.1f} s", flush=True)
-    with web_process() as port:
+    with web_process(TURN_CAP="200", SOCKET_MESSAGES="1000") as port:
         there = one_move(tenant, port, options.visitors, ["move_tenant", tenant.slug, "--to-dedicated"], dump_seconds)
         back = one_move(tenant, port, options.visitors, ["move_back", newest(tenant).pk.hex], dump_seconds)
     finish(tenant)
