@@ -9,6 +9,7 @@ import socket
 
 from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from platform_site.pace import Pace
@@ -68,6 +69,11 @@ class Sockets(WebSocketsSansIOProtocol):
             if self._ending:
                 return
             super().data_received(data[start : start + SLICE_BYTES])
+
+    async def send(self, message):
+        if self._ending:
+            raise ClientDisconnected  # not a fault of the application, which has not been told yet
+        await super().send(message)
 
     def handle_cont(self, event):
         if len(self.frames) >= FRAGMENTS:

@@ -49,9 +49,10 @@ class Attack:
         self.outcomes["still going"] += len(running)
         for attacker in running:
             attacker.cancel()
-        for result in await asyncio.gather(*attackers, return_exceptions=True):
-            if isinstance(result, Exception):
-                self.outcomes[type(result).__name__] += 1
+        await asyncio.wait(attackers, timeout=5)  # one in the middle of closing may not hear of it
+        for error in (one.exception() for one in attackers if one.done() and not one.cancelled()):
+            if error:
+                self.outcomes[type(error).__name__] += 1
 
     async def drip(self, head: str, byte: bytes) -> None:
         """Send a head, then a byte from time to time, until the other side has enough."""
