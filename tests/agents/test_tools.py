@@ -12,8 +12,9 @@ from agents.tools import Tool, ToolResult, builtin
 from platform_site.errors import BadInput
 from tenants.context import TenantRef, acting_for, current
 
-ACME = TenantRef(1, "acme", "Acme", "t_1", "r_1", "shared_1_v1", timezone="Pacific/Kiritimati")
-GLOBEX = TenantRef(2, "globex", "Globex", "t_2", "r_2", "shared_1_v1", timezone="America/New_York")
+# Ids that no tenant of other tests has
+ACME = TenantRef(10**12 + 1, "acme", "Acme", "t_1", "r_1", "shared_1_v1", timezone="Pacific/Kiritimati")
+GLOBEX = TenantRef(10**12 + 2, "globex", "Globex", "t_2", "r_2", "shared_1_v1", timezone="America/New_York")
 
 
 @pytest.fixture

@@ -71,6 +71,14 @@ class _Clumsy(TenantTask):
         return found
 
 
+@pytest.fixture
+def language_and_zone_of_before():
+    """Given back to the tests that follow."""
+    with translation.override(translation.get_language()), timezone.override(timezone.get_current_timezone()):
+        yield
+
+
+@pytest.mark.usefixtures("language_and_zone_of_before")
 def test_a12_a_task_that_failed_midway_leaves_the_next_one_its_own_tenant(acme, globex):
     row = uuid7()
     for tenant in (acme, globex):

@@ -49,8 +49,9 @@ insert into conversations_message
 select uuidv7(), c.id, n, case when n %% 2 = 1 then 'user' else 'agent' end, '',
     sha256(c.id::text::bytea) || sha256(n::text::bytea) || sha256(c.id::text::bytea || n::text::bytea)
         || sha256(random()::text::bytea) || sha256(random()::text::bytea), '', now()
-from conversations_conversation c, generate_series(1, %s) n
+from (select id from conversations_conversation order by id limit %s offset %s) c, generate_series(1, %s) n
 """
+AT_A_TIME = 5_000  # conversations in one statement: none may take longer than somebody would wait
 
 
 class Noticed:
@@ -90,7 +91,8 @@ def make_tenant(messages: int) -> TenantRef:
         fields = {"end_user": visitor, "agent_id": uuid4(), "version_id": uuid4(), "seq": OF_A_CONVERSATION}
         Conversation.objects.bulk_create(Conversation(**fields) for _ in range(messages // OF_A_CONVERSATION))
         with connections[tenant.alias].cursor() as cursor:
-            cursor.execute(FILL, [OF_A_CONVERSATION])
+            for first in range(0, messages // OF_A_CONVERSATION, AT_A_TIME):
+                cursor.execute(FILL, [AT_A_TIME, first, OF_A_CONVERSATION])
         connections[tenant.alias].close()
     return tenant
 
