@@ -153,8 +153,13 @@ async def _change(place: Place, by: int) -> list[int]:
         _changing.subtract(place)
 
 
+async def begin() -> None:
+    """Be known to the others before the first socket: they take an old process that is new to them for a dead one."""
+    await _keep_lease()
+
+
 async def _keep_lease() -> None:
-    """The first place starts the renewal; it ends with the last."""
+    """Renew from now on, as long as this process lives."""
     global _renewing
     if _renewing is None or _renewing.done() or _renewing.get_loop() is not asyncio.get_running_loop():
         _renewing = asyncio.create_task(_renew_always(), name="places of sockets")
@@ -162,7 +167,7 @@ async def _keep_lease() -> None:
 
 
 async def _renew_always() -> None:
-    while _held or _doubtful:
+    while True:
         await asyncio.sleep(RENEW_SECONDS)
         try:
             await renew()

@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from agents import llm, turns
+from agents import llm, places, turns
 from knowledge import vectors
 
 logger = logging.getLogger(__name__)
@@ -16,6 +16,7 @@ async def lifespan(scope, receive, send):
         if message["type"] == "lifespan.startup":
             await asyncio.to_thread(_load)
             await turns.begin()
+            await places.begin()
             await send({"type": "lifespan.startup.complete"})
         elif message["type"] == "lifespan.shutdown":
             await turns.drain()
