@@ -35,8 +35,8 @@ from psycopg.conninfo import make_conninfo  # noqa: E402
 from agents.conversations.models import Conversation, EndUser, Message  # noqa: E402
 from tenants import databases, lifecycle, provisioning, schema_template  # noqa: E402
 from tenants.context import TenantRef, acting_for, acting_for_platform  # noqa: E402
-from tenants.models import Move  # noqa: E402
-from tenants.moves import copying, orders  # noqa: E402
+from tenants.models import Move, role_name  # noqa: E402
+from tenants.moves import ahead, copying, orders  # noqa: E402
 from tests.agents.chatting import Browser  # noqa: E402
 from tests.conftest import web_process  # noqa: E402
 from tests.processes import ROOT  # noqa: E402
@@ -201,16 +201,15 @@ def kept_bytes(move: Move) -> int:
     with acting_for_platform("a benchmark"):
         address, schema = databases.provision_address(move.source), orders.find(move.pk.hex).old_schema
     with psycopg.connect(address) as connection:
-        return connection.execute(orders.SIZE, [schema]).fetchone()[0]
+        copying.enter(connection, schema, role_name(move.source.pk, move.tenant_id))
+        return connection.execute(ahead.SIZE).fetchone()[0]
 
 
 def finish(tenant: TenantRef) -> None:
     """Both places hold the same, but for what came since; then only one is left."""
     with acting_for_platform("a benchmark"):
         move = orders.find(newest(tenant).pk.hex)
-        with (
-            psycopg.connect(databases.provision_address(move.target)) as connection,
-        ):
+        with psycopg.connect(databases.provision_address(move.target)) as connection:
             copying.enter(connection, tenant.schema, lifecycle.named(tenant.slug).role)
             print(f"\n{sum(copying.counts(connection, copying.tables(connection)).values()):,} rows at the end")
         orders.finish(move)
