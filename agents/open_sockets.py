@@ -8,6 +8,7 @@ import logging
 from collections import defaultdict
 from typing import Protocol
 
+from platform_site import rounds
 from tenants import directory, lifecycle
 from tenants.context import run_for_nobody
 from tenants.errors import TenantPaused
@@ -32,7 +33,8 @@ def enter(tenant_id: int, socket: Socket) -> None:
     global _watching
     _open[tenant_id].add(socket)
     if _watching is None or _watching.done():
-        _watching = asyncio.create_task(_watch(), name="paused tenants")
+        looks = rounds.every(LOOK_SECONDS, close_paused, fault="paused tenants not looked for", wanted=lambda: _open)
+        _watching = asyncio.create_task(looks, name="paused tenants")
 
 
 def leave(tenant_id: int, socket: Socket) -> None:
@@ -40,16 +42,6 @@ def leave(tenant_id: int, socket: Socket) -> None:
     _open[tenant_id].discard(socket)
     if not _open[tenant_id]:
         del _open[tenant_id]
-
-
-async def _watch() -> None:
-    """While sockets are open, look whose tenants were paused."""
-    while _open:
-        await asyncio.sleep(LOOK_SECONDS)
-        try:
-            await close_paused()
-        except Exception:  # the outermost frame of a task that must outlive any fault
-            logger.exception("paused tenants not looked for")
 
 
 async def close_paused() -> None:

@@ -17,7 +17,7 @@ from django.utils.crypto import salted_hmac
 from redis.exceptions import RedisError
 
 from agents.errors import TooManySockets
-from platform_site import callers
+from platform_site import callers, rounds
 from tenants import store
 from tenants.context import TenantRef, acting_for
 from tenants.keys import redis_key, system_key
@@ -162,17 +162,9 @@ async def _keep_lease() -> None:
     """Renew from now on, as long as this process lives."""
     global _renewing
     if _renewing is None or _renewing.done() or _renewing.get_loop() is not asyncio.get_running_loop():
-        _renewing = asyncio.create_task(_renew_always(), name="places of sockets")
+        renewals = rounds.every(RENEW_SECONDS, renew, fault="places not renewed")
+        _renewing = asyncio.create_task(renewals, name="places of sockets")
         await renew()
-
-
-async def _renew_always() -> None:
-    while True:
-        await asyncio.sleep(RENEW_SECONDS)
-        try:
-            await renew()
-        except Exception:  # the outermost frame of a task that must outlive any fault
-            logger.exception("places not renewed")
 
 
 async def renew() -> None:

@@ -3,6 +3,7 @@
 import os
 import signal
 import socket
+from abc import ABC, abstractmethod
 from pathlib import Path
 
 from platform_site.local import folder as files
@@ -10,7 +11,7 @@ from platform_site.local.errors import LocalError
 from platform_site.local.processes import Process, marked_environment, wait_until
 
 
-class Service:
+class Service(ABC):
     """A server on loopback whose data live in the folder. A second handle on it finds the running one.
 
     It ends when the process that started it ends, however that happens.
@@ -76,12 +77,13 @@ class Service:
         """Make the data folder if there is none."""
         files.make_private(self.data)
 
+    @abstractmethod
     def command(self) -> list[str]:
-        raise NotImplementedError
+        """What starts it."""
 
     def answers(self) -> bool:
-        """Whether it serves requests now."""
-        raise NotImplementedError
+        """Whether it serves requests now; one without a door does while it runs."""
+        return self.running()
 
     def environment(self) -> dict[str, str]:
         return marked_environment(self.folder)
