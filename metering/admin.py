@@ -1,5 +1,6 @@
 """Operators' pages on plans, prices and the ledger."""
 
+from django.conf import settings
 from django.contrib import admin
 
 from metering import plans, prices
@@ -13,7 +14,7 @@ class PlanAdmin(OperatorAdmin):
     """Tiers and their allowances."""
 
     may_add = may_change = True
-    list_display = ["name", "code", "per_hour", "per_month", "sessions", "ingest_concurrency"]
+    list_display = ["name", "code", "per_hour", "per_month", "sessions", "requests", "ingest_concurrency"]
     ordering = ["tokens_per_month"]
 
     def get_readonly_fields(self, request, obj=None):
@@ -32,6 +33,14 @@ class PlanAdmin(OperatorAdmin):
     def per_month(self, plan):
         """With thousands apart."""
         return f"{plan.tokens_per_month:,}"
+
+    @admin.display(description="API requests a minute", ordering="api_requests_per_minute")
+    def requests(self, plan):
+        """Of the tenant, and with one key where that is less."""
+        if plan.api_requests_per_minute is None:
+            return f"{settings.API_REQUESTS_PER_MINUTE:,}, as set for the installation"
+        of_key = plan.api_requests_per_minute_of_key
+        return f"{plan.api_requests_per_minute:,}" + (f", {of_key:,} with one key" if of_key else "")
 
 
 @admin.register(Subscription)

@@ -1,5 +1,6 @@
 """What tenants may use, and the ledger of what they used."""
 
+from django.core.validators import MinValueValidator
 from django.db import models
 
 from tenants.ids import uuid7
@@ -18,6 +19,20 @@ class Plan(models.Model):
     sessions = models.PositiveIntegerField("concurrent sessions")
     ingest_concurrency = models.PositiveSmallIntegerField("documents read at once", default=2)
     storage_bytes = models.PositiveBigIntegerField(default=1024**3)
+    api_requests_per_minute = models.PositiveIntegerField(
+        "API requests a minute",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="Of all the tenant's keys together. Empty: what API_REQUESTS_PER_MINUTE says",
+    )
+    api_requests_per_minute_of_key = models.PositiveIntegerField(
+        "API requests a minute with one key",
+        null=True,
+        blank=True,
+        validators=[MinValueValidator(1)],
+        help_text="So that one program in a loop leaves room for the others. Empty: as many as the tenant has",
+    )
 
     def __str__(self):
         return self.name

@@ -3,6 +3,8 @@
 import time
 from dataclasses import dataclass
 
+from django.conf import settings
+
 from metering.errors import NoPlan
 from metering.models import Plan, Subscription
 from platform_site.errors import BadInput
@@ -22,6 +24,8 @@ class Allowances:
     sessions: int
     ingest_concurrency: int
     storage_bytes: int
+    api_requests_per_minute: int
+    api_requests_per_minute_of_key: int | None  # no limit but the tenant's
 
 
 _cache: dict[int, tuple[float, Allowances]] = {}  # by tenant id
@@ -57,6 +61,8 @@ def _of(plan: Plan) -> Allowances:
         sessions=plan.sessions,
         ingest_concurrency=plan.ingest_concurrency,
         storage_bytes=plan.storage_bytes,
+        api_requests_per_minute=plan.api_requests_per_minute or settings.API_REQUESTS_PER_MINUTE,
+        api_requests_per_minute_of_key=plan.api_requests_per_minute_of_key,
     )
 
 

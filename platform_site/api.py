@@ -14,8 +14,8 @@ class ApiView(APIView):
 
     def finalize_response(self, request, response, *args, **kwargs):
         response = super().finalize_response(request, response, *args, **kwargs)
-        if rate := getattr(request._request, "rate", None):
-            for name, value in api_rate.headers(*rate).items():
+        if counts := getattr(request._request, "rate", None):
+            for name, value in api_rate.headers(counts).items():
                 response[name] = value
         return response
 

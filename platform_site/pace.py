@@ -11,6 +11,11 @@ class Pace:
         self.most, self.seconds = most, seconds
         self._taken: deque[float] = deque()  # when, by the monotonic clock; never longer than most
 
+    @property
+    def left(self) -> int:
+        """How often more it may happen, as of the last ``take``."""
+        return max(0, self.most - len(self._taken))
+
     def take(self) -> float:
         """0 if it may happen now, and it is counted; else the seconds after which it may, and it is not."""
         now = time.monotonic()

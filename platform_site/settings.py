@@ -301,6 +301,10 @@ SPECTACULAR_SETTINGS = {
     "SERVE_PERMISSIONS": [],
     "SERVE_AUTHENTICATION": [],
     "SERVE_URLCONF": "platform_site.urls_tenant",
+    "POSTPROCESSING_HOOKS": [
+        "drf_spectacular.hooks.postprocess_schema_enums",
+        "platform_site.api_schema.with_limits",
+    ],
 }
 
 LOGGING = {

@@ -25,6 +25,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
 from tenants.models import AuditEvent, Domain, Tenant
 from tenants.proofs import Finding, Outcome
+from tests.metering.planned import put_on_plan
 
 PASSWORD = "correct horse battery"  # noqa: S105
 CONTROL_PLANE = {"tenants", "agents", "metering", "branding", "accounts", "admin"}
@@ -208,6 +209,21 @@ def test_a_tenant_near_its_limit_and_one_left_unfinished_need_attention(acme, br
     finally:
         with acting_for_platform("test"):
             Tenant.objects.filter(pk=acme.id).update(state=Tenant.State.ACTIVE)
+
+
+def test_operators_set_how_many_requests_a_plan_gives_to_programs(acme, browser):
+    plan = put_on_plan(acme, api_requests_per_minute=None, api_requests_per_minute_of_key=None)
+    page = browser.get(url("metering_plan_change", plan.pk))
+    fields = {name: value for name, value in page.context["adminform"].form.initial.items() if value is not None}
+    row = url("metering_plan_changelist", query={"code": plan.code})
+    assert "as set for the installation" in browser.get(row).content.decode()
+    rates = {"api_requests_per_minute": 1_200, "api_requests_per_minute_of_key": 400}
+    refused = browser.post(url("metering_plan_change", plan.pk), fields | rates | {"api_requests_per_minute": 0})
+    assert "greater than or equal to 1" in refused.content.decode()
+    assert browser.post(url("metering_plan_change", plan.pk), fields | rates).status_code == 302
+    assert "1,200, 400 with one key" in browser.get(row).content.decode()
+    with acting_for(acme):
+        assert plans.allowances().api_requests_per_minute == 1_200
 
 
 def test_the_tenant_list_and_page_show_plan_usage_and_links_but_no_key(acme, browser):
