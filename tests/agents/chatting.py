@@ -72,10 +72,12 @@ class Browser:
 
 
 class Chat:
-    """An open socket, and all events it has brought."""
+    """An open socket: what its hello said was known, the ids of its messages, and all events it has brought."""
 
     def __init__(self, raw):
         self.raw = raw
+        self.hello: dict = {}
+        self.asked: list[str] = []
         self.events: list[dict] = []
         self.ready: dict = {}
         self._read = 0
@@ -83,6 +85,11 @@ class Chat:
     async def send(self, frame: dict | str) -> None:
         """One frame; a string goes as it is."""
         await self.raw.send(frame if isinstance(frame, str) else json.dumps(frame))
+        match frame:
+            case {"type": "hello"}:
+                self.hello = frame
+            case {"type": "message", "id": client_id}:
+                self.asked.append(client_id)
 
     async def ask(self, text: str, *, client_id: str | None = None) -> str:
         """Send a message; return its client id."""
