@@ -17,6 +17,7 @@ SCHEDULE = {
     ),
     "keep room for new tenants": every("platform_site.tasks.keep_room", seconds=300, expires_after=120),
     "look for the proofs of domains": every("platform_site.tasks.check_domains", seconds=300, expires_after=240),
+    "go on with moves whose process died": every("tenants.tasks.resume_moves", seconds=3, expires_after=10),
     "look after moves": every("tenants.tasks.look_after_moves", seconds=60, expires_after=120),
     "prove that a worker is alive": every("platform_site.tasks.heartbeat", seconds=5, expires_after=30),
 }

@@ -1,6 +1,6 @@
 """What operators order on their pages: promote, move, cancel, go back, let the old copy go. A worker carries it out.
 
-What may be ordered says `moves.orders`. Platform work; each order leaves an audit event.
+What may be ordered says `moves.orders`, which also leaves an audit event of each order. Platform work.
 """
 
 import logging
@@ -17,7 +17,7 @@ from platform_site import tasks as clock_tasks
 from platform_site.errors import Conflict, PlatformError, TemporaryFailure
 from tenants import placements, room, tasks
 from tenants.errors import QueueSilent
-from tenants.models import AuditEvent, Database, Move, Tenant
+from tenants.models import Database, Move, Tenant
 from tenants.moves import orders
 from tenants.moves.ahead import AHEAD
 
@@ -97,15 +97,12 @@ def order(tenant: Tenant, target: Database | None, *, by: str) -> Move:
 
     Raises  BadInput, Conflict  it cannot be;  QueueSilent  it is ordered all the same
     """
-    details = {"from": tenant.database.name, "to": target.name if target else "a database of its own"}
-    return _begun(orders.plan(tenant, target, by=by), "tenant.move_ordered", details)
+    return _begun(orders.plan(tenant, target, by=by))
 
 
 def cancel(move: Move, *, by: str) -> None:
     """Stop a move before its switch; the mover notices, or a worker cleans up after a dead one. Raises Conflict."""
-    if not Move.objects.filter(pk=move.pk, state__in=Move.CANCELLABLE).update(cancelled=True):
-        raise Conflict("This move has switched or ended, so it can no longer be cancelled.")
-    _audit(move, by, "tenant.move_cancelled")
+    orders.order_cancel(move, by=by)
     _send(tasks.run_move, move)
 
 
@@ -114,7 +111,7 @@ def go_back(move: Move, *, by: str) -> Move:
 
     Raises  Conflict  the old copy is gone, the tenant lives elsewhere by now, or it may not live there any more
     """
-    return _begun(orders.plan_back(move, by=by), "tenant.move_back_ordered", {"takes_back": str(move.pk)})
+    return _begun(orders.plan_back(move, by=by))
 
 
 def finish(move: Move, *, by: str) -> None:
@@ -122,7 +119,7 @@ def finish(move: Move, *, by: str) -> None:
     if move.state != Move.State.RETAINED or move.source is None:
         raise Conflict("Only a move whose old copy is still kept can be finished.")
     Move.objects.filter(pk=move.pk).update(retained_until=timezone.now(), error="")
-    _audit(move, by, "tenant.move_finish_ordered")
+    orders.note(move, by, "tenant.move_finish_ordered")
     _send(clock_tasks.finish_move, move)
 
 
@@ -147,14 +144,9 @@ def is_finishing(move: Move) -> bool:
     return move.state == Move.State.RETAINED and bool(move.retained_until) and move.retained_until <= timezone.now()
 
 
-def _begun(move: Move, action: str, details: dict) -> Move:
-    _audit(move, move.ordered_by, action, **details)
+def _begun(move: Move) -> Move:
     transaction.on_commit(partial(_send, tasks.run_move, move), using="platform")
     return move
-
-
-def _audit(move: Move, by: str, action: str, **details) -> None:
-    AuditEvent.objects.create(tenant=move.tenant, actor=by, action=action, details={"move": str(move.pk)} | details)
 
 
 def _send(task: tasks.PlatformTask, move: Move) -> None:

@@ -61,8 +61,13 @@ def run_move(*, move_id: str) -> None:
 
 
 @shared_task(base=PlatformTask)
-def look_after_moves() -> None:
-    """Go on with moves whose process died, and drop the copies that were left or whose time is over."""
+def resume_moves() -> None:
+    """Go on with moves whose process died: their tenants may be waiting."""
     orders.resume_dead()
+
+
+@shared_task(base=PlatformTask)
+def look_after_moves() -> None:
+    """Drop the copies that moves left, or whose time is over."""
     orders.finish_due()
     orders.clear_left()

@@ -7,31 +7,32 @@ from uuid import UUID
 
 import psycopg
 from django.db import DatabaseError, IntegrityError, transaction
+from django.db.models import Q, TextField, Value
+from django.db.models.functions import Cast, Concat, Replace
 from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
 from tenants import databases, schema_template, tasks
 from tenants.errors import NoLock
-from tenants.models import Database, Move, Tenant, role_name
+from tenants.models import AuditEvent, Database, Move, Tenant, role_name
 from tenants.moves import ahead, copying, exclusion, remains, running
 
 logger = logging.getLogger(__name__)
 
 START = timedelta(seconds=30)  # after which an order must have been begun
+RESUME_SECONDS = 30  # within which a worker begins to go on with a dead one; the clock finds it again later
 ATTEMPTS_AN_HOUR = 4
 CANCEL_SECONDS = 15  # far more than a mover that lives needs
 
 
 def find(key: str) -> Move:
     """A move by its id, or by the end of it as `manage.py moves` shows it. Raises NotFound."""
-    moves = Move.objects.select_related("tenant__database", "source", "target")
-    try:
-        found = [move for move in moves.order_by("-created_at")[:1000] if move.pk.hex.endswith(key)]
-        found = found or list(moves.filter(pk=UUID(key)))
-    except ValueError:
-        found = []
-    if len(found) != 1 or not key:
-        raise NotFound(f"There is no move “{key}”. See manage.py moves.")
+    digits = key.replace("-", "").lower()
+    written = Replace(Cast("pk", TextField()), Value("-"), Value(""), output_field=TextField())
+    moves = Move.objects.select_related("tenant__database", "source", "target").annotate(digits=written)
+    found = list(moves.filter(digits__endswith=digits)[:2]) if digits else []
+    if len(found) != 1:
+        raise NotFound(f"There is no move “{key}”, or several end so. See manage.py moves.")
     return found[0]
 
 
@@ -65,6 +66,7 @@ def plan(tenant: Tenant, target: Database | None, *, by: str, undoes: Move | Non
     try:
         with transaction.atomic(using="platform"):
             move.save(force_insert=True)
+            _note_order(move)
     except IntegrityError:
         raise Conflict(f"{tenant} is being moved already. See manage.py moves.") from None
     return move
@@ -76,7 +78,8 @@ def carry_out(move_id: UUID) -> None:
     try:
         running.run(move)
     except NoLock as error:
-        _order_again(move, str(error))
+        logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
+        _order_again(move)
     except (PlatformError, DatabaseError, psycopg.Error) as error:
         logger.warning("move not done", extra={"move": str(move_id), "error": str(error)})
 
@@ -90,26 +93,54 @@ def clear_left() -> None:
             logger.warning("copy not removed", extra={"move": str(move.pk), "error": str(error)})
 
 
-def _order_again(move: Move, error: str) -> None:
+def _order_again(move: Move) -> None:
     """The tenant's writers did not pause: another move, in a minute, some times in an hour."""
     hour = Move.objects.filter(tenant=move.tenant, created_at__gt=timezone.now() - timedelta(hours=1))
-    again = hour.filter(state=Move.State.FAILED).count() < ATTEMPTS_AN_HOUR
-    logger.warning("move not done", extra={"move": str(move.pk), "error": error, "again": again})
-    if again:
-        target = None if move.to_dedicated else move.target
+    if hour.filter(state=Move.State.FAILED).count() >= ATTEMPTS_AN_HOUR:
+        _add_to_error(move, f"It is not tried again by itself: {ATTEMPTS_AN_HOUR} attempts within an hour failed.")
+        return
+    target = None if move.to_dedicated else move.target
+    try:
         new = plan(move.tenant, target, by=move.ordered_by, undoes=move.undoes)
-        tasks.run_move.apply_async(kwargs={"move_id": str(new.pk)}, countdown=NoLock.RETRY_SECONDS)
+    except PlatformError as refusal:  # the world went on meanwhile: another has ordered, the place is full
+        _add_to_error(move, f"It is not tried again by itself: {refusal}")
+        return
+    _add_to_error(move, f"It is tried again in {NoLock.RETRY_SECONDS} seconds, as a move of its own.")
+    tasks.run_move.apply_async(kwargs={"move_id": str(new.pk)}, countdown=NoLock.RETRY_SECONDS)
 
 
-def cancel(move: Move) -> Move:
+def _add_to_error(move: Move, sentence: str) -> None:
+    logger.warning("after a move that was not done", extra={"move": str(move.pk), "says": sentence})
+    Move.objects.filter(pk=move.pk).update(error=Concat("error", Value(f"\n{sentence}"), output_field=TextField()))
+
+
+def cancel(move: Move, *, by: str) -> Move:
     """Stop a move that has not switched, within seconds, also one whose process was killed. Raises Conflict."""
-    if move.state not in Move.UNDER_WAY or running.is_fenced(move):
-        raise Conflict("This move has switched or ended. To return the tenant, use manage.py move_back.")
-    Move.objects.filter(pk=move.pk).update(cancelled=True)
+    order_cancel(move, by=by)
     try:
         return running.run(move)
     except Conflict:  # its process lives, and looks for our wish some times a second
         return _ended(move)
+
+
+def order_cancel(move: Move, *, by: str) -> None:
+    """Write down that the move shall end; whoever works on it looks for that. Raises Conflict: it has switched."""
+    chosen = Move.objects.select_related("tenant", "source", "target").filter(pk=move.pk, state__in=Move.CANCELLABLE)
+    found = chosen.first()
+    if found is None or _may_only_go_on(found):
+        raise Conflict("This move has switched or ended and can no longer be cancelled. Take the tenant back instead.")
+    with transaction.atomic(using="platform"):
+        if chosen.filter(cancelled=False).update(cancelled=True):
+            note(move, by, "tenant.move_cancelled")
+
+
+def _may_only_go_on(move: Move) -> bool:
+    if move.state != Move.State.VERIFYING:
+        return False
+    try:
+        return running.is_fenced(move)
+    except psycopg.OperationalError:  # the mover will see which it is
+        return False
 
 
 def plan_back(move: Move, *, by: str) -> Move:
@@ -121,11 +152,15 @@ def plan_back(move: Move, *, by: str) -> Move:
 
 
 def resume_dead() -> list[Move]:
-    """Let a worker go on with every move that is under way though nobody works on it; return them."""
-    late = Move.objects.filter(state__in=Move.UNDER_WAY, created_at__lt=timezone.now() - START)
-    dead = [move for move in late if not exclusion.is_at_work(move)]
+    """Let a worker go on with every move that is under way though nobody works on it; return them.
+
+    One that was begun has had its process, and its lock ends with that; one that was only ordered may still wait.
+    """
+    waits = Q(state=Move.State.PLANNED, created_at__gte=timezone.now() - START)
+    under_way = Move.objects.filter(state__in=Move.UNDER_WAY).exclude(waits)
+    dead = [move for move in under_way if not exclusion.is_at_work(move)]
     for move in dead:
-        tasks.run_move.delay(move_id=str(move.pk))
+        tasks.run_move.apply_async(kwargs={"move_id": str(move.pk)}, expires=RESUME_SECONDS)
     return dead
 
 
@@ -146,6 +181,19 @@ def finish_due() -> list[Move]:
     """Finish all moves whose watch window is over; one that cannot be finished keeps its copy and stops no other."""
     due = Move.objects.select_related("tenant__database", "source", "target").filter(state=Move.State.RETAINED)
     return [move for move in due.filter(retained_until__lte=timezone.now()) if _finished(move)]
+
+
+def note(move: Move, by: str, action: str, **details) -> None:
+    """An entry in the tenant's audit trail."""
+    AuditEvent.objects.create(tenant=move.tenant, actor=by, action=action, details={"move": str(move.pk)} | details)
+
+
+def _note_order(move: Move) -> None:
+    if move.undoes:
+        note(move, move.ordered_by, "tenant.move_back_ordered", takes_back=str(move.undoes.pk))
+        return
+    place = move.target.name if move.target else "a database of its own"
+    note(move, move.ordered_by, "tenant.move_ordered", **{"from": move.source.name, "to": place})
 
 
 def _finished(move: Move) -> bool:

@@ -16,7 +16,7 @@ from tenants.moves.progress import Facts
 TERMINAL_SECONDS, LOG_SECONDS = 0.5, 5
 BAR = 20
 LEFT = (
-    "Interrupted, but the move is not ended: a worker goes on with it within some minutes. Do so at once with "
+    "Interrupted, but the move is not ended: a worker goes on with it within seconds. Do so at once with "
     "manage.py move_resume {key}, or stop it with --cancel."
 )
 

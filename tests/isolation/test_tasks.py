@@ -29,6 +29,7 @@ PLATFORM_TASKS = {
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
     "tenants.tasks.look_after_moves",
+    "tenants.tasks.resume_moves",
     "tenants.tasks.run_move",
 }
 OURS = ("agents", "branding", "knowledge", "metering", "platform_site", "tenants")

@@ -81,3 +81,23 @@ def spelled_differently(address: str) -> str:
     """The address of a server on this machine by its other name."""
     there = "localhost" if conninfo_to_dict(address)["host"] != "localhost" else "127.0.0.1"
     return make_conninfo(address, host=there)
+
+
+def clear(tenant) -> None:
+    """Leave no database behind: a tenant that ended in one of its own goes home."""
+    for connection in connections.all(initialized_only=True):
+        connection.close()
+    with acting_for_platform("a test"):
+        row = lifecycle.named(tenant.slug)
+        moves = Move.objects.filter(tenant=row, state="retained").select_related("tenant", "source", "target")
+        if row.database.kind == "dedicated":
+            back = running.run(orders.plan_back(moves.get(target=row.database), by="a test"))
+            orders.finish(orders.find(back.pk.hex))
+
+
+def opened_for_moves() -> set:
+    """Databases on the server that were opened for a move and have no tenant."""
+    with acting_for_platform("a test"):
+        return set(
+            Database.objects.filter(reserved_for__startswith="move ", tenants=None).values_list("name", flat=True)
+        )

@@ -247,7 +247,7 @@ def test_who_may_only_look_orders_and_stops_nothing(acme, operator, looker):
         )
     assert not move_of(acme).cancelled
     with acting_for_platform("a test"):
-        orders.cancel(orders.find(move.pk.hex))
+        orders.cancel(orders.find(move.pk.hex), by="a test")
 
 
 def test_an_operator_changes_what_a_database_takes(browser):

@@ -1,5 +1,7 @@
 """What a move must not do to anybody: not by two operators at once, not where a database is away, odd or another's."""
 
+from contextlib import suppress
+
 import pytest
 from django.conf import settings
 from django.core.management import CommandError, call_command
@@ -10,17 +12,11 @@ from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
 from tenants import databases, lifecycle, placements, relocation, schemas
 from tenants.context import acting_for, acting_for_platform
-from tenants.models import Database, Move, Tenant, role_name
+from tenants.models import AuditEvent, Database, Move, Tenant, role_name
 from tenants.moves import exclusion, orders, remains, running, steps
-from tests.tenants.moving import another, content, home_of, move_to, spelled_differently, traces, write
+from tests.tenants.moving import content, home_of, move_to, spelled_differently, traces, write
 
 OURS = conninfo_to_dict(settings.DATABASE_URL)
-
-
-@pytest.fixture
-def second(acme) -> Database:
-    """A shared database in which acme does not live."""
-    return another(acme)
 
 
 @pytest.fixture
@@ -76,7 +72,7 @@ def test_a_move_that_was_not_begun_is_cancelled_though_no_server_answers(acme, a
     with acting_for_platform("a test"):
         move = orders.plan(lifecycle.named(acme.slug), second, by="a test")
         Move.objects.filter(pk=move.pk).update(source=away, target=away)
-        assert orders.cancel(orders.find(move.pk.hex)).state == "rolled_back"
+        assert orders.cancel(orders.find(move.pk.hex), by="a test").state == "rolled_back"
 
 
 def test_what_a_failed_move_left_is_not_cleared_where_the_tenant_lives_by_now(acme, second):
@@ -137,7 +133,7 @@ def test_a_database_that_is_being_emptied_takes_back_whom_it_keeps_and_nobody_el
         try:
             with pytest.raises(CommandError, match="takes no tenants"):
                 call_command("move_tenant", globex.slug, to=second.name)
-            orders.cancel(orders.plan_back(orders.find(kept.pk.hex), by="a test"))
+            orders.cancel(orders.plan_back(orders.find(kept.pk.hex), by="a test"), by="a test")
         finally:
             left.update(state="open")
             kept.delete()
@@ -159,3 +155,36 @@ def test_a_tenant_migrated_while_it_was_copied_is_not_switched_to_the_older_sche
         finally:
             Tenant.objects.filter(pk=acme.id).update(schema_level=level)
     assert traces(acme)[0] == {("home", True)}
+
+
+def test_who_orders_a_move_at_a_terminal_stands_in_the_trail_as_who_does_on_the_pages(acme, second):
+    call_command("move_tenant", acme.slug, to=second.name)
+    with acting_for_platform("a test"):
+        move = Move.objects.get(tenant_id=acme.id)
+        call_command("move_back", move.pk.hex[-12:])
+        left = orders.plan(lifecycle.named(acme.slug), second, by="a test")
+        for _ in range(2):
+            with suppress(CommandError):  # the second time it has ended
+                call_command("move_resume", left.pk.hex, cancel=True)
+        trail = AuditEvent.objects.filter(tenant_id=acme.id, action__startswith="tenant.move").order_by("at")
+        assert [(entry.action, entry.actor) for entry in trail if entry.actor != "a test"] == [
+            ("tenant.move_ordered", "manage.py move_tenant"),
+            ("tenant.moved", "manage.py move_tenant"),
+            ("tenant.move_back_ordered", "manage.py move_back"),
+            ("tenant.moved", "manage.py move_back"),
+            ("tenant.move_cancelled", "manage.py move_resume"),
+        ]
+
+
+def test_a_move_that_cannot_be_ordered_again_says_why(acme, second, monkeypatch):
+    monkeypatch.setattr(steps, "LOCK_ATTEMPTS", 0)
+    with acting_for_platform("a test"):
+        move = orders.plan(lifecycle.named(acme.slug), second, by="a test")
+        placements.drain(second)
+        try:
+            orders.carry_out(move.pk)
+        finally:
+            placements.reopen(second)
+        error = Move.objects.get(pk=move.pk).error
+        assert "not tried again by itself" in error and "takes no tenants" in error
+        assert not Move.objects.filter(tenant_id=acme.id, state__in=Move.UNDER_WAY).exists()

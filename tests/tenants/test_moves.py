@@ -3,9 +3,6 @@
 import asyncio
 import io
 import json
-import os
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,78 +21,20 @@ from platform_site.errors import Conflict
 from tenants import context, databases, directory, lifecycle
 from tenants.context import acting_for, acting_for_platform, current
 from tenants.errors import CopyDiffers, MoveCancelled
-from tenants.models import Database, Move, Tenant
+from tenants.models import Move, Tenant
 from tenants.moves import copying, orders, progress, running, steps
 from tenants.transactions import atomic
 from tests.agents.chatting import Browser
-from tests.conftest import FULL, host_of, until
-from tests.tenants.moving import another, content, home_of, move_to, traces, write
+from tests.conftest import host_of, until
+from tests.tenants.moving import content, home_of, move_to, opened_for_moves, traces, write
 
 ROOT = Path(__file__).resolve().parents[2]
-BEFORE_FENCE = steps.STEPS[: steps.STEPS.index("fencing") + 1]
-# Dies at a step of a move, as often as it is asked. Each time in a child, because Django takes a second to start
-MORTAL = """
-import os, sys, django
-django.setup()
-from tenants import lifecycle, placements
-from tenants.context import acting_for_platform
-from tenants.moves import orders, running, steps
-reach = steps.reach
-def die(slug, last, target):
-    def killed(move, state, step, **progress):
-        reach(move, state, step, **progress)
-        if step == last:
-            os._exit(9)
-    steps.reach = killed
-    with acting_for_platform("a test"):
-        place = placements.named(target) if target else None
-        running.run(orders.plan(lifecycle.named(slug), place, by="a test"))
-for line in sys.stdin:
-    if not (child := os.fork()):
-        die(*line.rstrip("\\n").split("\\t"))
-        os._exit(0)
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-"""
-
-
-@pytest.fixture
-def second(acme) -> Database:
-    """A shared database in which acme does not live."""
-    return another(acme)
-
-
-@pytest.fixture
-def full(acme):
-    """A tenant with some rows."""
-    write(acme, 200)
-    yield acme
-    clear(acme)
-
-
-def clear(tenant) -> None:
-    """Leave no database behind: a tenant that ended in one of its own goes home."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
-    with acting_for_platform("a test"):
-        row = lifecycle.named(tenant.slug)
-        moves = Move.objects.filter(tenant=row, state="retained").select_related("tenant", "source", "target")
-        if row.database.kind == "dedicated":
-            back = running.run(orders.plan_back(moves.get(target=row.database), by="a test"))
-            orders.finish(orders.find(back.pk.hex))
 
 
 @pytest.fixture(params=[1, 10**12], ids=["ahead", "locked"])
 def either_way(request, settings):
     """Copied while the tenant works, and under the lock."""
     settings.MOVE_AHEAD_BYTES = request.param
-
-
-def opened_for_moves() -> set:
-    """Databases on the server that were opened for a move and have no tenant."""
-    with acting_for_platform("a test"):
-        return set(
-            Database.objects.filter(reserved_for__startswith="move ", tenants=None).values_list("name", flat=True)
-        )
 
 
 def test_promoted_and_taken_back_every_row_is_there(full, settings):
@@ -148,88 +87,6 @@ def test_the_old_copy_stays_while_a_table_is_not_whole_at_the_new_place(full, se
             connection.execute("alter table conversations_feedback rename column lost to value")
         orders.finish(orders.find(move.pk.hex))
     assert traces(full)[0] == {(second.name, True)}
-
-
-@pytest.fixture(scope="module")
-def mortal():
-    """``kill(tenant, step, target)``: begin a move in a process that dies at this step."""
-    command = [sys.executable, "-c", MORTAL]
-    environment = os.environ | {"DJANGO_SETTINGS_MODULE": "platform_site.settings"}
-    running = {}
-
-    def kill(tenant, step: str, target: Database | None = None, *, ahead: bool = True) -> Move:
-        if ahead not in running:
-            size = {"MOVE_AHEAD_BYTES": "1" if ahead else str(10**12)}
-            running[ahead] = subprocess.Popen(
-                command, cwd=ROOT, env=environment | size, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-            )
-        process = running[ahead]
-        print(tenant.slug, step, target.name if target else "", sep="\t", file=process.stdin, flush=True)
-        assert process.stdout.readline() == "9\n"
-        until(nobody_holds_a_lock)  # the server needs a moment to notice that its client has died
-        with acting_for_platform("a test"):
-            return Move.objects.select_related("tenant", "source", "target").get(tenant_id=tenant.id)
-
-    yield kill
-    for process in running.values():
-        process.communicate()
-
-
-LOCKS = """
-select count(*) from pg_locks where pid <> pg_backend_pid() and (locktype = 'advisory'
-    or locktype = 'relation' and mode in ('ShareLock', 'ExclusiveLock', 'AccessExclusiveLock'))
-"""
-
-
-def nobody_holds_a_lock() -> bool:
-    with acting_for_platform("a test"), connections["platform"].cursor() as cursor:
-        cursor.execute(LOCKS)
-        return cursor.fetchone()[0] == 0
-
-
-# What lasts after a kill at one of these is what lasts after one at the step before: only `bin/test full` dies there
-ALIKE = ("preparing", "locking", "comparing", "committing", "settling")
-KILLS = [
-    *((step, True) for step in steps.STEPS if FULL or step not in ALIKE),
-    *((step, False) for step in steps.LOCKED if FULL or step == "copying"),
-]
-
-
-@pytest.mark.parametrize(("step", "ahead"), KILLS)
-def test_r15_a_move_killed_at_any_step_goes_on(full, second, mortal, settings, step, ahead):
-    settings.MOVE_AHEAD_BYTES = 1 if ahead else 10**12
-    before = content(full) if step in BEFORE_FENCE else None
-    move = mortal(full, step, second, ahead=ahead)
-    assert move.progress["step"] == step
-    with acting_for_platform("a test"):
-        move = running.run(move)
-    assert move.state == "retained"
-    assert before in (None, content(full))
-    assert context.act_for(full, EndUser.objects.count) == 200  # with a ref from before the move
-    schemas, roles = traces(full)
-    assert schemas == {("home", False), (second.name, True)}
-    assert len(roles) == 2
-
-
-@pytest.mark.parametrize("step", ["opening", "following", "fencing"])
-def test_r15_a_move_killed_before_the_switch_can_be_cancelled(full, mortal, step):
-    before, orphans = content(full), opened_for_moves()
-    move = mortal(full, step)
-    with acting_for(full):  # usable all the while
-        assert EndUser.objects.count() == 200
-    with acting_for_platform("a test"):
-        assert orders.cancel(move).state == "rolled_back"
-    assert content(full) == before
-    assert traces(full) == ({("home", True)}, {full.role})
-    assert opened_for_moves() == orphans
-
-
-def test_r15_the_clock_finds_a_move_whose_process_died(full, second, mortal):
-    move = mortal(full, "syncing", second)
-    with acting_for_platform("a test"):
-        assert move not in orders.resume_dead()  # so young that its process may only be about to begin
-        Move.objects.filter(pk=move.pk).update(created_at=timezone.now() - orders.START)
-        assert move in orders.resume_dead()
 
 
 def test_nothing_acknowledged_during_moves_is_lost(full, second, either_way):
@@ -341,7 +198,7 @@ def in_thread(work, *args):
 
 def cancel(move: Move) -> Move:
     with acting_for_platform("a test"):
-        return orders.cancel(move)
+        return orders.cancel(move, by="a test")
 
 
 def copies_wait(connection) -> bool:
@@ -432,7 +289,7 @@ def test_one_move_at_a_time_and_none_to_where_the_tenant_is(full):
         first = orders.plan(row, None, by="a test")
         with pytest.raises(Conflict):
             orders.plan(row, None, by="a test")
-        assert orders.cancel(first).state == "rolled_back"
+        assert orders.cancel(first, by="a test").state == "rolled_back"
     with pytest.raises(CommandError, match="already"):
         call_command("move_tenant", full.slug, to=home_of(full).name)
 

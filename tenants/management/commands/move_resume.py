@@ -16,5 +16,5 @@ class Command(PlatformCommand):
     def work(self, *, move, cancel, **options):
         found = orders.find(move)
         with showing.shown(found, self.stderr):
-            done = orders.cancel(found) if cancel else running.run(found)
+            done = orders.cancel(found, by=self.by) if cancel else running.run(found)
         self.stdout.write(f"{done.tenant}: {done.get_state_display()}.")
