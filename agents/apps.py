@@ -8,7 +8,7 @@ class AgentsConfig(AppConfig):
 
     def ready(self):
         from agents import embedding, isolation, verticals
-        from knowledge import embedder, tokens
+        from knowledge import embedder, storage, tokens
         from metering import plans, prices
         from tenants import registry
 
@@ -17,6 +17,7 @@ class AgentsConfig(AppConfig):
         prices.register_pricer(_price)
         embedder.register(embedding.embed, record=embedding.record)
         tokens.register_concurrency(lambda: plans.allowances().ingest_concurrency)
+        storage.register_allowance(lambda: plans.allowances().storage_bytes)
 
 
 def _price(model: str, input_tokens: int, output_tokens: int, cached_tokens: int) -> Decimal:

@@ -85,7 +85,10 @@ class DocumentList(ApiView):
         responses={201: DocumentSerializer},
     )
     def post(self, request: Request) -> Response:
-        """Add a document. It is read in the background: ask for it until its state is `ready` or `failed`."""
+        """Add a document. It is read in the background: ask for it until its state is `ready` or `failed`.
+
+        A file that finds no room in the plan is refused: 409 `storage_full`, with `used`, `allowed` and `bytes`.
+        """
         upload = UploadSerializer(data=request.data)
         upload.is_valid(raise_exception=True)
         file = upload.validated_data["file"]

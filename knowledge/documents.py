@@ -11,8 +11,8 @@ from django.db import DatabaseError
 from django.db.models import F, Q
 from django.db.models.functions import Now
 
-from knowledge import bases, parsing, tokens, vectors
-from knowledge.errors import UploadTooLarge
+from knowledge import bases, parsing, storage, tokens, vectors
+from knowledge.errors import StorageFull, UploadTooLarge
 from knowledge.models import REMOVING, Document, KnowledgeBase, Passage
 from platform_site.errors import NotFound
 from tenants.ids import uuid7
@@ -31,7 +31,7 @@ def add(*, file: File, name: str, by: str, base: KnowledgeBase | None = None) ->
     name  as the uploader's computer gave it; not trusted
     by    who adds it, to be shown
     base  the default one unless given
-    Raises  TemporaryFailure  nothing was taken in
+    Raises  StorageFull, TemporaryFailure  nothing was taken in
     """
     document = Document(id=uuid7(), base=base or bases.ensure_default(), added_by=by[:254], bytes=file.size)
     document.file_name = parsing.safe_name(name)
@@ -42,15 +42,18 @@ def add(*, file: File, name: str, by: str, base: KnowledgeBase | None = None) ->
         document.state, document.error_code, document.error_text = Document.State.FAILED, error.code, str(error)
         document.save(force_insert=True)
         return document
+    storage.check(file.size)  # before the file is stored for nothing
     tokens.mark()
     document.digest = _digest(file)
     document.path = f"documents/{document.pk}"
     default_storage.save(document.path, file)
     try:
         with atomic():
+            storage.one_at_a_time()
+            storage.check(file.size)
             document.save(force_insert=True)
             after_commit(tokens.issue)
-    except DatabaseError:
+    except (DatabaseError, StorageFull):
         default_storage.delete(document.path)
         raise
     return document

@@ -13,3 +13,9 @@ class UploadTooLarge(PlatformError):
     """The file is larger than uploads may be; the text says how large that is."""
 
     code, status = "too_large", 413
+
+
+class StorageFull(PlatformError):
+    """The plan's room for documents does not hold this file. details: used, allowed, bytes (of the file)"""
+
+    code, status = "storage_full", 409

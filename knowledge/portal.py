@@ -8,8 +8,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_http_methods, require_POST
 
-from knowledge import bases, documents, embedder, retrieval
-from knowledge.errors import VectorStoreDown
+from knowledge import bases, documents, embedder, retrieval, storage
+from knowledge.errors import StorageFull, VectorStoreDown
 from knowledge.models import Document
 from platform_site.portal import staff_page, typed
 
@@ -31,6 +31,7 @@ def document_list(request: HttpRequest) -> HttpResponse:
         "search": search,
         "is_first": not before,
         "next": found[documents.PAGE_SIZE - 1].pk if len(found) > documents.PAGE_SIZE else None,
+        "storage": storage.standing(),
         "megabytes": settings.UPLOAD_BYTES // 1024**2,
         "keyword_only": not embedder.configured(),
         **(_tried(question) if question.strip() else {}),
@@ -42,17 +43,33 @@ def document_list(request: HttpRequest) -> HttpResponse:
 def _upload(request: HttpRequest) -> HttpResponse:
     """One request may bring many files; the script sends each in its own and gets its row back."""
     files = request.FILES.getlist("files")[:MOST_FILES]
-    added = [documents.add(file=file, name=file.name, by=request.user.email) for file in files]
+    added, left_out = [], []
+    for file in files:
+        try:
+            added.append(documents.add(file=file, name=file.name, by=request.user.email))
+        except StorageFull as error:  # a smaller one may find room
+            left_out.append(f"“{file.name}” was not added. {error}")
+            if request.htmx:
+                return HttpResponse(str(error), status=error.status, content_type="text/plain; charset=utf-8")
     if request.htmx:
-        return render(request, "portal/knowledge/added.html", _rows(request, added[::-1]))
-    refused = [document for document in added if document.state == Document.State.FAILED]
-    if not added:
-        messages.error(request, "Choose at least one file.")
-    elif refused:
-        messages.warning(request, f"{len(refused)} of {len(added)} files cannot be used. The list says why.")
-    else:
-        messages.success(request, "The document is being read." if len(added) == 1 else "The documents are being read.")
+        page = _rows(request, added[::-1]) | {"storage": storage.standing()}
+        return render(request, "portal/knowledge/added.html", page)
+    _say_what_came_of_it(request, added, left_out)
     return redirect("portal:documents")
+
+
+def _say_what_came_of_it(request: HttpRequest, added: list[Document], left_out: list[str]) -> None:
+    refused = [document for document in added if document.state == Document.State.FAILED]
+    if left_out:
+        messages.error(request, left_out[0])
+        if len(left_out) > 1:
+            messages.error(request, f"{len(left_out) - 1} more of these files found no room either.")
+    if refused:
+        messages.warning(request, f"{len(refused)} of {len(added)} files cannot be used. The list says why.")
+    elif added:
+        messages.success(request, "The document is being read." if len(added) == 1 else "The documents are being read.")
+    elif not left_out:
+        messages.error(request, "Choose at least one file.")
 
 
 @staff_page(permission="knowledge.view")

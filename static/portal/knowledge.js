@@ -64,6 +64,7 @@
   function arrived(row, request) {
     if (new URL(request.responseURL).pathname !== location.pathname) failed(row, "You are signed out. Sign in again in another tab, then try again.");
     else if (request.status === 200) htmx.swap(row, request.responseText, { swapStyle: "outerHTML" });
+    else if (request.status === 409) failed(row, request.responseText); // no room for it
     else if (request.status === 403) failed(row, "You may not add documents, or this page is too old. Load it again.");
     else failed(row, "This did not work right now.");
   }

@@ -1,5 +1,6 @@
 """Staff add documents in the portal, and the chat answers from them."""
 
+import re
 from uuid import uuid4
 
 import pytest
@@ -7,6 +8,7 @@ from playwright.sync_api import Page, expect
 
 from tests.browser.pages import ChatPage, sign_in
 from tests.knowledge import files
+from tests.metering.planned import put_on_plan
 
 # Keeps each state that the first row has shown.
 WATCH_STATES = """() => {
@@ -81,3 +83,22 @@ def test_each_file_that_cannot_be_read_says_what_is_wrong_and_what_to_do(knowled
     knowledge.get_by_role("textbox", name="Question").fill("When does the vault open?")
     knowledge.get_by_role("button", name="Find passages").click()
     expect(knowledge.locator("#tried")).to_contain_text("No passage")
+
+
+def test_a_file_that_finds_no_room_says_so_in_its_row_and_the_meter_shows_the_rest(visit, acme, make_staff):
+    put_on_plan(acme, storage_bytes=2_000)
+    knowledge = visit(acme.slug, "/knowledge/")
+    sign_in(knowledge, make_staff(acme, role="builder").email)
+    meter = knowledge.get_by_role("meter")
+    expect(meter).to_have_accessible_name(re.compile("0.bytes of 2\\.0.KB used"))
+
+    visit.expect_fault("409")
+    uploads = [("small.txt", 1_800), ("large.txt", 1_900)]
+    for name, size in uploads:
+        file = {"name": name, "mimeType": "text/plain", "buffer": b"word " * (size // 5)}
+        knowledge.set_input_files("#files", [file])
+        expect(knowledge.get_by_role("listitem").filter(has_text=name)).to_contain_text(
+            "Waiting" if name == "small.txt" else "There is no room for this file", timeout=60_000
+        )
+    expect(meter).to_have_accessible_name(re.compile("1\\.8.KB of 2\\.0.KB used"))
+    expect(knowledge.get_by_role("listitem").filter(has_text="large.txt").get_by_role("button")).to_have_count(2)
