@@ -5,6 +5,8 @@ all events as they came. Nothing stored may be missing, nothing may come twice, 
 all doors see one order, the database's. Staff have no door to conversations yet.
 """
 
+import json
+import re
 from collections import Counter
 from dataclasses import dataclass, field
 from itertools import pairwise
@@ -48,6 +50,13 @@ class Door:
 def door(name: str, *chats, **facts) -> Door:
     """Of one visitor's sockets (tests/agents/chatting.py), the oldest first."""
     return Door(name, [Connection(chat.hello, chat.events, chat.asked) for chat in chats], **facts)
+
+
+async def page(browser) -> Door:
+    """The visitor's page, loaded anew: up to 50 messages stand in it."""
+    await browser.ticket()
+    messages = re.search(r'<script id="chat-messages"[^>]*>(.*?)</script>', browser.page, re.DOTALL)[1]
+    return Door("page", [Connection(events=[{"type": "history", "messages": json.loads(messages)}])])
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import psycopg
 
 from tests.agents.chatting import Browser
 from tests.conftest import host_of, web_process
+from tests.faults import history
 
 REFUSED_WITHIN, HEALED_WITHIN = 4, 15  # seconds; row R20 says 2 to refuse, on a machine that does nothing else
 NAME = "starved"  # of the web process, at PostgreSQL
@@ -48,7 +49,8 @@ def page(tenant, port: int) -> tuple[int, float]:
 
 async def test_r20_without_a_free_connection_visitors_are_told_soon_and_served_again_afterwards(acme):
     with web_process(PGAPPNAME=NAME) as port:
-        async with Browser(acme, port).socket() as chat:
+        browser = Browser(acme, port)
+        async with browser.socket() as chat:
             with no_connection_left():
                 status, seconds = await asyncio.to_thread(page, acme, port)
                 assert (status, seconds < REFUSED_WITHIN) == (503, True), seconds
@@ -57,3 +59,5 @@ async def test_r20_without_a_free_connection_visitors_are_told_soon_and_served_a
                 assert time.monotonic() - freed < HEALED_WITHIN
             await chat.ask("Hello, who are you?")
             assert (await chat.until("turn.finished"))["outcome"] == "done"
+        visitor = history.door("visitor", chat, is_whole=True)
+        await history.check(acme, chat.ready["conversation"], visitor, await history.page(browser))

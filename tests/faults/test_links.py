@@ -14,6 +14,7 @@ from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, web_process
 from tests.doubles import openai_server
+from tests.faults import history
 from tests.faults.line import Line
 
 ANSWERED_WITHIN, HEALED_WITHIN = 45, 15  # seconds; rows R6 and R19
@@ -71,7 +72,8 @@ def ready(port: int) -> int:
 
 @pytest.mark.parametrize("link, fault", [(link, fault) for link in LINKS for fault in FAULTS] if FULL else SHORT)
 async def test_r19_a_bad_link_costs_a_bounded_time_and_heals(acme, lines, port, link, fault):
-    async with Browser(acme, port).socket() as chat:
+    browser = Browser(acme, port)
+    async with browser.socket() as chat:
         assert (await ask(chat, "Well? [[tokens=2]]"))["outcome"] == "done"
         began = time.monotonic()
         FAULTS[fault](lines[link])
@@ -89,3 +91,4 @@ async def test_r19_a_bad_link_costs_a_bounded_time_and_heals(acme, lines, port, 
             await asyncio.sleep(0.5)
     texts = await run_for(acme, lambda: [message.role for message in Message.objects.order_by("seq")])
     assert texts.count("user") >= 2
+    await history.check(acme, chat.ready["conversation"], history.door("visitor", chat), await history.page(browser))
