@@ -2,6 +2,7 @@
 
 import json
 import logging
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
@@ -29,7 +30,7 @@ from tenants.accounts.models import User
 from tenants.backend.base import DatabaseWrapper
 from tenants.context import acting_for, acting_for_platform, current
 from tenants.isolation import checking, runs, stand_in
-from tenants.models import AuditEvent, IsolationCheck, Tenant, TenantManager
+from tenants.models import AuditEvent, Database, IsolationCheck, Tenant, TenantManager
 from tenants.tasks import TenantTask
 
 
@@ -269,6 +270,32 @@ def test_what_cannot_be_tried_is_not_called_sound(acme, monkeypatch):
     }  # fmt: skip
     with pytest.raises(SystemExit, match="2"):
         call_command("check_isolation", acme.slug, stdout=StringIO())
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """The port of a server that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        yield server.getsockname()[1]
+
+
+def test_where_its_database_does_not_answer_that_alone_is_found_and_soon(acme, silent):
+    with acting_for_platform("a test"):
+        tenant = Tenant.objects.select_related("database").get(pk=acme.id)
+        away = Database(name="away", state="full", host="127.0.0.1", port=silent, database_name="x", login_role="x")
+        away.save()
+        away.sealed_password = databases.sealed(away, "x")
+        away.save()
+        Tenant.objects.filter(pk=acme.id).update(database=away)
+    try:
+        result = checking.check(acme)
+        assert (result.verdict, [found["code"] for found in result.attempts]) == ("Incomplete", ["database.answers"])
+        assert "“away” does not answer" in result.attempts[0]["detail"]
+        assert result.seconds < 5
+    finally:
+        with acting_for_platform("a test"):
+            Tenant.objects.filter(pk=acme.id).update(database=tenant.database)
+            away.delete()
 
 
 def test_the_command_ends_with_1_and_names_what_leaked(acme, monkeypatch):
