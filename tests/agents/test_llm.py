@@ -15,6 +15,7 @@ from agents import llm
 from agents.answer import ANSWER_CHARACTERS, Answer, EventSplitter
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Delta, Finish, Request, ToolCall, Usage
+from tests.conftest import FULL
 from tests.doubles import Reply, openai_bodies, openai_server
 
 KEY = "sk-secret-4711"
@@ -163,12 +164,14 @@ def test_r7_every_cut_of_the_bytes_is_incomplete_for_our_reader():
         assert answer.result() == ([], Finish("incomplete")), cut
 
 
+@pytest.mark.mass
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("abort", [False, True], ids=["politely", "reset"])
 async def test_r7_cut_streams_are_incomplete_and_run_no_tool(server, model, abort):
     stream = short_stream(model)
     # litellm's iterator hides what follows the finish marker; with it, the answer itself is whole
     size = len(b"".join(stream if model.startswith("openai/") else stream[:-3]))
-    for cut in range(0, size, 29 if abort else 13):
+    for cut in range(0, size, 1 if FULL else 29 if abort else 13):
         server.script(Reply(text=SHORT.text, tools=SHORT.tools, cut=cut, abort=abort))
         given, failed = [], False
         try:
