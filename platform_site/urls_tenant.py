@@ -16,6 +16,7 @@ portal_urls = [
     path("team/", accounts.team, name="team"),
     path("developers/", accounts.keys_page, name="keys"),
     path("developers/<uuid:key>/revoke/", accounts.revoke_key, name="revoke_key"),
+    path("developers/<uuid:key>/keep/", accounts.keep_key, name="keep_key"),
     *branding.portal_urls,
     *agents.portal_urls,
     *knowledge.portal_urls,

@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from django.utils import timezone
 
 from platform_site.errors import BadInput, NotFound, PlatformError
-from tenants.accounts.models import ApiKey
+from tenants.accounts.models import ApiKey, User
 from tenants.context import current
 from tenants.models import AuditEvent
 
@@ -34,6 +34,16 @@ class BadKey(PlatformError):
     code, status, text = "bad_key", 401, "This API key is not valid here."
 
 
+class KeyWithoutMaker(PlatformError):
+    """The key is right, but who answered for it has left the team. Said only to who holds the whole key."""
+
+    code, status = "key_without_maker", 401
+    text = (
+        "This API key has stopped working: the person who answers for it has left the team. "
+        "An owner or admin can keep it under Developers in the portal, or make a new one."
+    )
+
+
 @dataclass(frozen=True)
 class Caller:
     """A program that showed a valid key; stands where a user would."""
@@ -44,15 +54,20 @@ class Caller:
     is_authenticated: bool = True
 
 
-def create(*, name: str, scopes: list[str], by: str, expires_at: datetime | None = None) -> tuple[ApiKey, str]:
-    """``(row, the whole key)``; the key cannot be read again. Raises BadInput for an unknown scope."""
+def create(
+    *, name: str, scopes: list[str], by: str, maker: User | None = None, expires_at: datetime | None = None
+) -> tuple[ApiKey, str]:
+    """``(row, the whole key)``; the key cannot be read again. Raises BadInput for an unknown scope.
+
+    maker  the member of staff who answers for it: without them it stops
+    """
     unknown = set(scopes) - set(SCOPES)
     if unknown or not scopes:
         raise BadInput("Choose at least one scope of: " + ", ".join(SCOPES) + ".")
     prefix, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
     row = ApiKey.objects.create(
         name=name, prefix=prefix, secret_hash=_hashed(secret), scopes=sorted(scopes), created_by=by,
-        expires_at=expires_at,
+        maker_id=maker and maker.pk, expires_at=expires_at,
     )  # fmt: skip
     AuditEvent.objects.create(
         actor=by, action="key.created", details={"key": prefix, "name": name, "scopes": row.scopes}
@@ -61,16 +76,18 @@ def create(*, name: str, scopes: list[str], by: str, expires_at: datetime | None
 
 
 def check(key: str) -> Caller:
-    """Whose key this is. Raises BadKey unless it is alive and of the current tenant."""
+    """Whose key this is. Raises BadKey unless it is alive and of the current tenant, KeyWithoutMaker."""
     parts = KEY.fullmatch(key)
     if parts is None or parts["tenant"] != str(current().id):
         raise BadKey
-    row = ApiKey.objects.filter(prefix=parts["prefix"], revoked_at=None).first()
+    row = ApiKey.objects.with_makers().filter(prefix=parts["prefix"], revoked_at=None).first()
     now = timezone.now()
     if row is None or not hmac.compare_digest(row.secret_hash, _hashed(parts["secret"])):
         raise BadKey
     if row.expires_at and row.expires_at <= now:
         raise BadKey
+    if row.stopped:
+        raise KeyWithoutMaker
     if row.last_used_at is None or now - row.last_used_at > LAST_USED_EVERY:
         ApiKey.objects.filter(pk=row.pk).update(last_used_at=now)
     return Caller(key_id=str(row.pk), name=row.name, scopes=frozenset(row.scopes))
@@ -83,6 +100,25 @@ def revoke(key_id: str, *, by: str) -> None:
         raise NotFound
     if ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=timezone.now()):
         AuditEvent.objects.create(actor=by, action="key.revoked", details={"key": row.prefix, "name": row.name})
+
+
+def keep(key_id: str, *, by: User) -> ApiKey:
+    """Answer for a key from now on, so that it works again after its maker has left.
+
+    Raises  NotFound  it is not there, or revoked
+    """
+    row = ApiKey.objects.filter(pk=key_id, revoked_at=None).first()
+    if row is None:
+        raise NotFound
+    row.maker_id = by.pk
+    row.save(update_fields=["maker_id"])
+    AuditEvent.objects.create(actor=by.email, action="key.kept", details={"key": row.prefix, "name": row.name})
+    return row
+
+
+def made_by(person: User) -> int:
+    """How many keys work, or would, because this person answers for them."""
+    return ApiKey.objects.filter(maker_id=person.pk, revoked_at=None).count()
 
 
 def _hashed(secret: str) -> str:

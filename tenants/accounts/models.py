@@ -3,7 +3,7 @@
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
 from django.db import models
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.db.models.functions import Lower
 from django.utils import timezone
 
@@ -84,6 +84,15 @@ class Invitation(models.Model):
         return f"{self.email} as {self.get_role_display()}"
 
 
+class ApiKeyQuerySet(models.QuerySet):
+    """Keys with what became of their makers."""
+
+    def with_makers(self):
+        """Each with ``stopped``: who answers for it was switched off or removed."""
+        makers = User.objects.filter(pk=OuterRef("maker_id"), is_active=True).exclude(role="")
+        return self.annotate(stopped=Q(maker_id__isnull=False) & ~Exists(makers))
+
+
 class ApiKey(models.Model):
     """A program's key to the REST API of one tenant. The secret is shown once; only its hash is kept."""
 
@@ -93,10 +102,14 @@ class ApiKey(models.Model):
     secret_hash = models.CharField(max_length=64)
     scopes = models.JSONField(default=list)
     created_by = models.CharField(max_length=254)
+    # No foreign key: who is removed must not take the trace along that the key is nobody's any more
+    maker_id = models.UUIDField(null=True, blank=True, help_text="User who answers for it; it works while they do")
     created_at = models.DateTimeField(auto_now_add=True)
     expires_at = models.DateTimeField(null=True, blank=True)
     last_used_at = models.DateTimeField(null=True, blank=True)
     revoked_at = models.DateTimeField(null=True, blank=True)
+
+    objects = ApiKeyQuerySet.as_manager()
 
     def __str__(self):
         return f"{self.name} ({self.prefix}…)"

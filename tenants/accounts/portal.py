@@ -68,12 +68,24 @@ def _change_team(request):
             messages.success(request, f"{person} is now {person.get_role_display()}.")
         case "off" | "on" as state:
             person = team_rules.switch(_id(request), on=state == "on", by=request.user)
-            messages.success(
-                request, f"{person} {'can sign in again' if state == 'on' else 'cannot sign in any more'}."
-            )
+            messages.success(request, _switched(person, on=state == "on"))
         case _:
             return _invite(request)
     return redirect("portal:team")
+
+
+def _switched(person: User, *, on: bool) -> str:
+    """What became of the person, and of the API keys that they answer for."""
+    said = f"{person} can sign in again." if on else f"{person} cannot sign in any more."
+    match keys.made_by(person):
+        case 0:
+            return said
+        case 1:
+            return f"{said} The API key that they made {'works again' if on else 'has stopped; see Developers'}."
+        case count:
+            return (
+                f"{said} The {count} API keys that they made {'work again' if on else 'have stopped; see Developers'}."
+            )
 
 
 def _invite(request):
@@ -109,16 +121,19 @@ def _team_page(request, form: InviteForm, status: int = 200):
 @require_http_methods(["GET", "POST"])
 def keys_page(request):
     """API keys: made here, shown once."""
-    page = {"scopes": keys.SCOPES, "keys": ApiKey.objects.order_by("revoked_at", "-created_at")[:100]}
-    status = 200
+    status, page = 200, {"scopes": keys.SCOPES}
     if request.method == "POST":
         name, scopes = typed(request.POST, "name", most=80), request.POST.getlist("scopes")
         page |= {"name": name, "chosen": scopes}
         try:
-            row, secret = keys.create(name=name or "Unnamed key", scopes=scopes, by=request.user.email)
+            row, secret = keys.create(
+                name=name or "Unnamed key", scopes=scopes, by=request.user.email, maker=request.user
+            )
             page |= {"made": row, "secret": secret}
         except BadInput:
             page["error"], status = "Choose at least one thing that the key may do.", 400
+    page["keys"] = ApiKey.objects.with_makers().order_by("revoked_at", "-stopped", "-created_at")[:100]
+    page["stopped"] = sum(key.stopped and not key.revoked_at for key in page["keys"])
     return render(request, "portal/accounts/keys.html", page, status=status)
 
 
@@ -128,6 +143,15 @@ def revoke_key(request, key):
     """From now on the key is refused."""
     keys.revoke(key, by=request.user.email)
     messages.success(request, "The key is revoked.")
+    return redirect("portal:keys")
+
+
+@staff_page(permission="keys.edit")
+@require_POST
+def keep_key(request, key):
+    """Whoever presses the button answers for the key from now on; it works again."""
+    row = keys.keep(key, by=request.user)
+    messages.success(request, f"“{row.name}” works again. You answer for it from now on.")
     return redirect("portal:keys")
 
 
