@@ -8,7 +8,7 @@ from platform_site import tasks
 from platform_site.admin_pages import NOTHING, OperatorAdmin, lines, link, list_link, pill
 from platform_site.amounts import minute
 from platform_site.errors import PlatformError
-from tenants import directory, domains, names
+from tenants import domains, names
 from tenants.errors import QueueSilent
 from tenants.models import Domain, DomainClaim, Tenant
 
@@ -124,9 +124,11 @@ class DomainForm(forms.ModelForm):
 
     def clean_is_primary(self) -> bool:
         """Links must not lead to what may stop working."""
-        wanted = self.cleaned_data["is_primary"]
-        if wanted and (self.instance.failing or not self.instance.verified_at):
-            raise forms.ValidationError("Only a verified domain can be the main one.")
+        if wanted := self.cleaned_data["is_primary"]:
+            try:
+                domains.refuse_as_main(self.instance)
+            except PlatformError as error:
+                raise forms.ValidationError(str(error)) from None
         return wanted
 
 
@@ -145,25 +147,14 @@ class DomainAdmin(OperatorAdmin):
     ordering = ["domain"]
 
     def has_delete_permission(self, request, obj=None):
-        """The main address stays, because links in mails lead there, and so does the tenant's own host."""
-        stays = obj and (obj.is_primary or obj.domain == names.host_for(obj.tenant.slug))
-        return super().has_delete_permission(request, obj) and not stays
+        return super().has_delete_permission(request, obj) and (obj is None or domains.is_removable(obj))
 
     def save_model(self, request, obj, form, change):
-        obj.save()  # sets the other domains' is_primary too
-        self.audit(request, obj, "changed", domain=obj.domain, is_primary=obj.is_primary)
-        directory.forget()
+        if obj.is_primary:  # there is no way to have none
+            domains.make_main(obj, by=request.user.email)
 
     def delete_model(self, request, obj):
-        """Ends the claim that brought it; one from before there were claims is only removed."""
-        held = DomainClaim.objects.filter(
-            tenant_id=obj.tenant_id, name=obj.domain, state__in=DomainClaim.HOLDING
-        ).first()
-        if held:
-            domains.release(held, by=request.user.email)
-        else:
-            super().delete_model(request, obj)
-        directory.forget()
+        domains.remove(obj, by=request.user.email)
 
     @admin.display(description="State", ordering="verified_at")
     def state(self, domain):

@@ -43,6 +43,13 @@ def by_host(host: str) -> Found:
     return found if known else _keep(name, _tenant_of_domain(name))
 
 
+def led_to(pairs: set[tuple[str, int]]) -> set[tuple[str, int]]:
+    """Those of (host, tenant id) where the host leads to that tenant now: one query. Needs no context."""
+    hosts = {host for host, _ in pairs}
+    verified = Domain.objects.filter(domain__in=hosts, verified_at__isnull=False)
+    return pairs & set(verified.values_list("domain", "tenant_id"))
+
+
 def by_id(tenant_id: int) -> TenantRef | None:
     """The tenant with this id; None if there is none, or it is being erased or is."""
     kept = _cache.get(tenant_id)

@@ -141,16 +141,64 @@ def ask_for_check(claims: list[DomainClaim]) -> None:
         chosen.update(check_at=timezone.now())
 
 
-def release(claim: DomainClaim, *, by: str) -> bool:
-    """End a claim; its name leads nowhere within 5 seconds. Return whether that changed anything."""
-    with acting_for_platform(f"release {claim.name}"), transaction.atomic(using="platform"):
-        row = _locked(claim)
-        if row is None or row.state not in DomainClaim.LIVE:
-            return False
-        _give_up(row, State.RELEASED, by)
-        row.save()
-    directory.forget()
+def release(claim: DomainClaim, *, by: str, of_staff: bool = False) -> bool:
+    """End a claim; its name leads nowhere within 5 seconds. Return whether that changed anything.
+
+    of_staff  whether ``by`` works for the tenant; else its owners are told of the operators
+    """
+    with acting_for_platform(f"release {claim.name}"):
+        with transaction.atomic(using="platform"):
+            row = _locked(claim)
+            if row is None or row.state not in DomainClaim.LIVE:
+                return False
+            was_held = row.state in DomainClaim.HOLDING
+            _give_up(row, State.RELEASED, by)
+            row.save()
+        directory.forget()
+        if was_held:
+            domain_letters.tell_of_release(row, by=by if of_staff else "the operators of this service")
     return True
+
+
+def refuse_as_main(domain: Domain) -> None:
+    """Raises Conflict: links must not lead to what may stop working."""
+    if domain.failing or not domain.verified_at:
+        raise Conflict("Only a verified domain can be the main one.")
+
+
+def make_main(domain: Domain, *, by: str) -> None:
+    """Let the links of its tenant's mails lead to this domain. Raises Conflict: it is not verified."""
+    refuse_as_main(domain)
+    with acting_for_platform(f"main address {domain.domain}"), transaction.atomic(using="platform"):
+        Domain.objects.filter(tenant=domain.tenant_id, is_primary=True).exclude(pk=domain.pk).update(is_primary=False)
+        Domain.objects.filter(pk=domain.pk).update(is_primary=True)
+        details = {"domain": domain.domain, "is_primary": True}
+        AuditEvent.objects.create(tenant_id=domain.tenant_id, actor=by, action="domain.changed", details=details)
+    directory.forget()
+
+
+def is_removable(domain: Domain) -> bool:
+    """The main address stays, because links in mails lead there, and so does the tenant's own host."""
+    return not domain.is_primary and domain.domain != names.host_for(domain.tenant.slug)
+
+
+def remove(domain: Domain, *, by: str) -> None:
+    """Let a name lead nowhere: ends the claim that brought it. Raises Conflict: it has to stay."""
+    with acting_for_platform(f"remove {domain.domain}"):
+        if not is_removable(domain):
+            raise Conflict(f"“{domain.domain}” stays: it is the main address or the tenant's own host.")
+        claims = DomainClaim.objects.select_related("tenant").filter(tenant=domain.tenant_id, name=domain.domain)
+        held = claims.filter(state__in=DomainClaim.HOLDING).first()
+        if held:
+            release(held, by=by)
+        else:  # from before there were claims
+            with transaction.atomic(using="platform"):
+                Domain.objects.filter(pk=domain.pk).delete()
+                details = {"domain": domain.domain}
+                AuditEvent.objects.create(
+                    tenant_id=domain.tenant_id, actor=by, action="domain.released", details=details
+                )
+            directory.forget()
 
 
 def conclude(claim: DomainClaim, finding: Finding) -> DomainClaim | None:

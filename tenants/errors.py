@@ -38,6 +38,13 @@ class TenantClosing(TenantPaused):
     text = "This service is being closed."
 
 
+class AddressGone(TenantPaused):
+    """The host name that a socket came by leads to its tenant no longer."""
+
+    code = "address_gone"
+    text = "This address does not lead here any more."
+
+
 class TenantUnavailable(TemporaryFailure):
     """The tenant's database does not answer, or the tenant is being moved."""
 

@@ -65,6 +65,11 @@ def make_known(name: str, url_variable: str, **limits) -> Database:
     return row
 
 
+def make_first_known() -> None:
+    """The database of the control plane as the first one where tenants live. Repeatable."""
+    Database.objects.get_or_create(name="shared_1", defaults={"url_variable": "DATABASE_URL", "may_create": True})
+
+
 def finish_shared(*, by: str, near: Database | None) -> Database:
     """The same for callers that are alone already (`opening_alone`)."""
     host, port = _server(near)

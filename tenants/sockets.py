@@ -1,11 +1,13 @@
 """The websocket half of host resolution: who is called, and may this page call."""
 
-from tenants import directory
+from tenants import directory, names
 from tenants.context import TenantRef, run_for_nobody
 
 
 class TenantSocket:
-    """ASGI middleware: a socket to a tenant's host gets ``scope["tenant"]``; all others are refused before accept.
+    """ASGI middleware: a socket to a tenant's host gets ``scope["tenant"]`` and that name as ``scope["host"]``.
+
+    All others are refused before accept.
 
     A browser always sends Origin. It must be the host itself: sibling tenants and look-alikes are refused (403).
     A caller without Origin is no browser; it has no cookie to abuse and must still bring a ticket in its first frame.
@@ -22,7 +24,7 @@ class TenantSocket:
         if not isinstance(found, TenantRef) or not _same_site(origin, host, scope):
             await nowhere(scope, receive, send)
             return
-        await self.inner({**scope, "tenant": found}, receive, send)
+        await self.inner({**scope, "tenant": found, "host": names.of_header(host)}, receive, send)
 
 
 async def nowhere(scope, receive, send):

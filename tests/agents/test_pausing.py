@@ -14,7 +14,7 @@ from tenants import lifecycle
 from tenants.context import acting_for_platform, run_for, run_for_nobody
 from tenants.models import Tenant
 from tests.agents.chatting import Browser
-from tests.conftest import web_process
+from tests.conftest import host_of, web_process
 
 MOST_SECONDS = 5
 
@@ -74,14 +74,17 @@ async def test_a_paused_tenants_page_and_hello_are_refused_until_it_goes_on(acme
 class Deaf:
     """A socket that never gets rid of what it is told, because its peer reads nothing."""
 
+    def __init__(self, tenant):
+        self.scope = {"host": host_of(tenant)}
+
     async def pause(self, error):
         await asyncio.Event().wait()
 
 
 async def test_h3_a_socket_that_reads_nothing_does_not_keep_those_of_paused_tenants_open(acme, monkeypatch):
     monkeypatch.setattr(open_sockets, "TELL_SECONDS", 0.05)
-    deaf = Deaf()
+    deaf = Deaf(acme)
     open_sockets.enter(acme.id, deaf)
     await pause(acme)
-    await asyncio.wait_for(open_sockets.close_paused(), 5)
+    await asyncio.wait_for(open_sockets.close_refused(), 5)
     open_sockets.leave(acme.id, deaf)

@@ -1,5 +1,6 @@
 """What a domain of a tenant's own opens: chat, sign-in and forms, each for that host alone."""
 
+import time
 from dataclasses import dataclass
 from uuid import uuid4
 
@@ -10,8 +11,8 @@ from django.test import Client
 
 from metering import attention
 from tenants import domains
-from tenants.context import TenantRef, acting_for_platform
-from tenants.models import DomainClaim, Tenant
+from tenants.context import TenantRef, acting_for_platform, run_for_nobody
+from tenants.models import Domain, DomainClaim, Tenant
 from tenants.proofs import Finding, Outcome
 from tests.agents.chatting import Browser
 from tests.conftest import PASSWORD, host_of
@@ -61,6 +62,33 @@ async def test_a_visitor_chats_on_a_proved_domain_and_no_page_of_another_host_ge
         assert refused.value.response.status_code == 403, host
     lost = await Elsewhere(acme, server, name=waiting).request("GET", "/chat/")
     assert (lost.status_code, acme.name in lost.text) == (404, False)
+
+
+async def test_sockets_of_a_domain_that_was_released_or_is_anothers_now_close_within_five_seconds(
+    acme, globex, domains_of_both, server
+):
+    released, moved = domains_of_both[0], await run_for_nobody(domain_of, acme)
+
+    def let_go():
+        domains.release(domains.find(released), by="an operator")
+        with acting_for_platform("a test"):
+            Domain.objects.filter(domain=moved).update(tenant_id=globex.id)
+
+    async with (
+        Elsewhere(acme, server, name=released).socket() as one,
+        Elsewhere(acme, server, name=moved).socket() as two,
+        Browser(acme, server).socket() as home,
+    ):
+        began = time.monotonic()
+        await run_for_nobody(let_go)
+        for chat in (one, two):
+            with pytest.raises(websockets.ConnectionClosed):
+                while True:
+                    await chat.next()
+            assert chat.events[-1]["code"] == "address_gone"
+        assert time.monotonic() - began < 5
+        await home.ask("Hello?")
+        assert (await home.until("turn.finished"))["outcome"] == "done"
 
 
 def test_a4_a_session_of_one_domain_is_nobody_on_another_tenants(acme, globex, make_staff):

@@ -378,6 +378,19 @@ def test_a_tenant_sees_its_own_claims_alone_and_changes_none(acme, globex, host)
         DomainClaim.objects.exists()
 
 
+def test_its_owners_are_told_when_somebody_lets_go_of_a_domain(acme, dns, host, make_staff):
+    owner, made = make_staff(acme), verified(dns, acme, host)
+    mail.outbox.clear()
+    assert domains.release(made, by="olive@atrium.example")
+    (letter,) = [letter for letter in mail.outbox if letter.to == [owner.email]]
+    assert host in letter.subject and "by the operators of this service" in letter.body
+    assert "olive" not in letter.body  # who of them is their own matter
+    assert not domains.release(made, by="olive@atrium.example")
+    mail.outbox.clear()
+    domains.release(claim(acme, host), by="olive@atrium.example")  # never led anywhere
+    assert mail.outbox == []
+
+
 # --- the commands
 
 

@@ -4,9 +4,8 @@ from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import connections
 
-from tenants import fleet, registry, rowsecurity, schema_template
+from tenants import fleet, placements, registry, rowsecurity, schema_template
 from tenants.context import acting_for_platform
-from tenants.models import Database
 
 
 class Command(BaseCommand):
@@ -22,9 +21,7 @@ class Command(BaseCommand):
             for upgrade in registry.upgrades().values():
                 upgrade(connections["owner"])
             rowsecurity.apply(connections["owner"])
-            Database.objects.get_or_create(
-                name="shared_1", defaults={"url_variable": "DATABASE_URL", "may_create": True}
-            )
+            placements.make_first_known()
             schema_template.ensure()
             run = fleet.migrate()
         self.stdout.write(f"Control plane is current; {len(run.migrated)} tenants were migrated.")
