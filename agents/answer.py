@@ -1,6 +1,7 @@
 """Reading a streamed answer in the format of OpenAI's chat completions. Knows no network and no litellm."""
 
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -139,7 +140,7 @@ class Answer:
             return [], Finish("incomplete")
         return calls, Finish("tool_calls")
 
-    def usage(self, estimated_input: int) -> Usage:
+    def usage(self, estimated_input: Callable[[], int]) -> Usage:
         """What the provider reported, or an estimate where it said nothing or nothing believable."""
         reported = self.reported or {}
         given, made = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
@@ -148,7 +149,7 @@ class Answer:
         if given and made is not None and (made or not self.size):
             return Usage(given, made, min(cached or 0, given), "exact")
         output_bytes = self.text_bytes + sum(len(call["arguments"]) for call in self._calls.values())
-        return Usage(given or estimated_input, tokens_in(output_bytes), 0, "estimated")
+        return Usage(given or estimated_input(), tokens_in(output_bytes), 0, "estimated")
 
 
 class EndMarks:

@@ -15,7 +15,7 @@ from agents import joining, open_sockets, places, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
-from platform_site.errors import PlatformError
+from platform_site.errors import PlatformError, TemporaryFailure
 from platform_site.pace import Pace
 from tenants import directory, lifecycle
 from tenants.context import TenantRef, acting_for, run_for
@@ -26,6 +26,8 @@ logger = logging.getLogger(__name__)
 
 FAULTS_ALLOWED = 3
 CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_CROWDED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 4429, 1009
+CLOSE_AGAIN = 1012
+RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
 PATIENCE_SECONDS = 0.7  # after which a visitor wants to know what is going on
 MOVING = "This service is being moved right now. Your message waits and is sent by itself in a moment."
@@ -102,6 +104,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except PlatformError as error:
             details = {name: error.details.get(name) for name in ("id", "retry_after")}
             await self._answer(wire.Error(code=error.code, text=str(error), **details))
+        except (OperationalError, RedisError) as error:
+            logger.warning("frame not obeyed", extra={"error": type(error.__cause__ or error).__name__})
+            text = TemporaryFailure.text
+            await self._answer(wire.Error(code=TemporaryFailure.code, text=text, retry_after=RETRY_SECONDS))
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))
@@ -251,7 +257,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Another socket of this conversation asked something: show it here too."""
         if hint["from"] == self.channel_name:
             return
-        standing = await self._run(reading.standing, self.conversation, after=self.seq)
+        try:
+            standing = await self._run(reading.standing, self.conversation, after=self.seq)
+        except OperationalError:  # the page comes back by itself, and hears what it has missed
+            await self.close(CLOSE_AGAIN)
+            return
         self.seq = standing.seq
         await self._answer(*standing.missed)
         self._follow(wire.Cursor(turn=UUID(hint["turn"]), attempt=hint["attempt"], n=0))
@@ -271,7 +281,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             if not is_announced:
                 await self._answer(self._started(cursor))
             async for events in turns.follow(self.tenant, self.conversation, cursor):
-                self.seq = max([self.seq, *(getattr(event, "seq", 0) for event in events)])
+                self.seq = max([self.seq, *(event.seq for event in events if isinstance(event, wire.DURABLE))])
                 await self._answer(*events)
         except OSError:
             pass  # this socket has gone; the turn goes on

@@ -13,10 +13,11 @@ import os
 import threading
 from collections import namedtuple
 from collections.abc import AsyncIterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import partial
 from uuid import uuid4
 
 from django.conf import settings
@@ -32,7 +33,8 @@ logger = logging.getLogger(__name__)
 
 OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
 DRAIN_SECONDS = 0.2
-GLANCE_SECONDS = 0.04
+# Between two reads of an answer: shorter than what the eye tells apart, and longer while many answers are read
+GLANCE_SECONDS, GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST = 0.04, 0.0015, 0.12
 RETRY_SECONDS = 5  # where a provider does not say when
 RETRY_SECONDS_MOST = 60
 _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_model", 413: "too_long", 422: "request"}
@@ -41,6 +43,7 @@ _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyVio
 _importing = threading.Lock()
 _Loaded = namedtuple("_Loaded", "litellm silent clients")
 _loaded: _Loaded | None = None
+_reading = 0  # answers that are being read
 
 
 @dataclass(frozen=True)
@@ -156,7 +159,7 @@ async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | F
         calls, finish = answer.result()
         for call in calls:
             yield call
-        yield answer.usage(_input_tokens(request))
+        yield answer.usage(partial(_input_tokens, request))
         if answer.broken and not answer.begun:  # nothing was shown yet, so trying again is safe
             raise failure or ModelUnavailable(retry_after=RETRY_SECONDS)
         yield finish
@@ -185,10 +188,26 @@ async def _open(request: Request, deadlines: _Deadlines):
         await asyncio.to_thread(warm)
     try:
         async with asyncio.timeout_at(deadlines.next):
-            return await _loaded.litellm.acompletion(**_arguments(request))
+            return await _asked(**_arguments(request))
     except Exception as error:  # noqa: BLE001  litellm raises whatever a provider's library raises
         failure = _failure(error, request)
     raise failure  # outside of the block, so that the provider's words do not travel along as its context
+
+
+async def _asked(**arguments):
+    """litellm's stream.
+
+    ``acompletion`` moves ``completion``, which makes the request's coroutine, to a thread and names the errors;
+    for OpenAI's client nothing blocks, so the thread is spared.
+    """
+    if "client" not in arguments:
+        return await _loaded.litellm.acompletion(**arguments)
+    try:
+        return await _loaded.litellm.completion(acompletion=True, **arguments)
+    except Exception as error:  # noqa: BLE001  as in _open
+        raise _loaded.litellm.exception_type(
+            model=arguments["model"], custom_llm_provider="openai", original_exception=error
+        ) from error
 
 
 def _arguments(request: Request) -> dict:
@@ -245,10 +264,21 @@ async def _read_body(raw, answer: Answer) -> AsyncIterator[str]:
     After the first words there is one read for each glance of an eye: every read costs a frame to each socket.
     """
     splitter = EventSplitter()
-    async for data in raw.aiter_bytes():
-        yield "".join(map(answer.take_event, splitter.feed(data)))
-        if answer.begun and not answer.ended:
-            await asyncio.sleep(GLANCE_SECONDS)
+    with _counted():
+        async for data in raw.aiter_bytes():
+            yield "".join(map(answer.take_event, splitter.feed(data)))
+            if answer.begun and not answer.ended:
+                await asyncio.sleep(min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST))
+
+
+@contextmanager
+def _counted():
+    global _reading
+    _reading += 1
+    try:
+        yield
+    finally:
+        _reading -= 1
 
 
 async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:

@@ -305,6 +305,8 @@ Event = Annotated[
     Field(discriminator="type"),
 ]  # fmt: skip
 EVENTS = TypeAdapter(list[Event])
+NUMBERED = (Waiting, Delta, ToolStarted, ToolFinished, Citations)  # within a turn, by ``n``
+DURABLE = (Accepted, TurnFinished, MessageEvent, StateEvent)  # in Postgres, by ``seq`` of the conversation
 
 
 def server_frame(events: list) -> str:

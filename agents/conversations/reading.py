@@ -163,9 +163,9 @@ def opened(conversation: UUID, client_id: UUID) -> Opened:
     )  # fmt: skip
 
 
-def as_wire(message: Message) -> wire.StoredMessage:
-    """A row as the client sees it."""
-    thumb = getattr(message, "feedback", None) if message.role == Message.Role.AGENT else None
+def as_wire(message: Message, *, is_new: bool = False) -> wire.StoredMessage:
+    """A row as the client sees it. is_new: nobody can have given it a thumb yet, so none is looked for."""
+    thumb = getattr(message, "feedback", None) if message.role == Message.Role.AGENT and not is_new else None
     return wire.StoredMessage(
         id=message.pk,
         seq=message.seq,

@@ -20,7 +20,6 @@ from agents.conversations.records import Called, Opened, Use
 from agents.conversations.visitors import Visitor
 from metering.outbox import events as outbox
 from tenants.context import current
-from tenants.ids import uuid7
 from tenants.transactions import atomic
 
 MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
@@ -187,13 +186,10 @@ def close_turn(
     with atomic():
         for number, use in enumerate(uses):
             _record_use(opened, attempt, number, use)
-        closed = Turn.objects.filter(pk=opened.turn, attempt=attempt, state=Turn.State.RUNNING).update(
-            state=outcome, finished_at=timezone.now()
-        )
-        if not closed:
+        seq = _close(opened, attempt, outcome)
+        if seq is None:
             return None
         ToolCall.objects.bulk_create([_tool_call(opened.turn, attempt, call) for call in tool_calls])
-        seq = _count_up(opened.conversation)
         message = None
         if text:
             message = Message.objects.create(
@@ -201,13 +197,33 @@ def close_turn(
                 text=text, outcome=outcome, citations=[item.model_dump(mode="json") for item in citations] or None,
             )  # fmt: skip
     return wire.TurnFinished(
-        seq=seq, turn=opened.turn, attempt=attempt, outcome=outcome, message=message and reading.as_wire(message)
-    )
+        seq=seq, turn=opened.turn, attempt=attempt, outcome=outcome,
+        message=message and reading.as_wire(message, is_new=True),
+    )  # fmt: skip
+
+
+# A turn ends in the same statement in which its conversation counts on
+CLOSE = """
+with closed as (
+    update conversations_turn set state = %s, finished_at = now()
+    where id = %s and attempt = %s and state = 'running' returning conversation_id
+)
+update conversations_conversation set seq = seq + 1, updated_at = now()
+where id = (select conversation_id from closed) returning seq
+"""
+
+
+def _close(opened: Opened, attempt: int, outcome: str) -> int | None:
+    """The number of the conversation's event that this is; None when the attempt was deposed."""
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(CLOSE, [outcome, opened.turn, attempt])
+        row = cursor.fetchone()
+    return row[0] if row else None
 
 
 def _record_use(opened: Opened, attempt: int, number: int, use: Use) -> None:
     outbox.record(
-        event_id=uuid7(), kind="model", model=use.model, input_tokens=use.input_tokens,
+        event_id=use.id, kind="model", model=use.model, input_tokens=use.input_tokens,
         output_tokens=use.output_tokens, cached_tokens=use.cached_tokens, certainty=use.certainty,
         agent_id=opened.agent_id, turn_id=opened.turn, attempt=attempt,
     )  # fmt: skip

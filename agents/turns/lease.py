@@ -66,9 +66,10 @@ async def renew(members: list[str]) -> None:
     await store.aclient().eval(RENEW, 1, KEY, LEASE_MS, *members)
 
 
-async def release(*members: str) -> None:
-    """Own them no longer. Raises redis.RedisError."""
-    await store.aclient().zrem(KEY, *members)
+async def release(members: list[str]) -> None:
+    """Own them no longer. Raises redis.RedisError; then they lapse, and the sweep finds their turns finished."""
+    if members:
+        await store.aclient().zrem(KEY, *members)
 
 
 async def let_lapse(members: list[str]) -> None:

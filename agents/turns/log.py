@@ -54,8 +54,8 @@ class Log:
         self._tell()
 
     def _tell(self) -> None:
-        self._news.set()
-        self._news = asyncio.Event()
+        self._news.set()  # wakes all who wait now
+        self._news.clear()
         if self.noted:
             self.noted(self)
 
@@ -80,7 +80,6 @@ class Log:
         """All events after number ``after`` as they come, as many at once as there are; ends with the turn."""
         seen = after
         while True:
-            news = self._news  # taken before looking: nothing can be missed between look and wait
             batch = self.events[seen:]
             seen += len(batch)
             if self.is_over:
@@ -89,7 +88,7 @@ class Log:
             if batch:
                 yield _merged(batch)
             else:
-                await news.wait()
+                await self._news.wait()  # nothing was awaited since the look: nothing is missed
 
 
 def _merged(events: list[Event]) -> list[Event]:

@@ -18,9 +18,9 @@ from agents.conversations import reading, recording
 from agents.conversations.errors import Crowded, NotStored
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
-from agents.turns import admission, engine, lease, mirror, radio, stream
+from agents.turns import admission, engine, lease, mirror, patience, radio, stream
 from agents.turns.log import Log
-from platform_site.errors import PlatformError
+from platform_site.errors import PlatformError, TemporaryFailure
 from tenants.context import TenantRef, acting_for, current, run_for
 from tenants.ids import uuid7
 
@@ -41,15 +41,25 @@ class Running:
     found: asyncio.Task | None = None  # the search for its passages, if that has begun
     task: asyncio.Task | None = None
     stopped: bool = False
+    abandoned: bool = False
 
     def abandon(self) -> None:
         """End its task without storing anything: another owner goes on with it."""
+        self.abandoned = True
         if self.task and not self.stopped:
             self.task.cancel()
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
+_ended: list[str] = []  # members of turns that have ended: their leases go with the next renewal
 _lines: dict[tuple[int, UUID], asyncio.Lock] = {}  # by tenant id and conversation
+
+
+def take_ended() -> list[str]:
+    """Members of the turns that have ended since the last call."""
+    members = _ended.copy()
+    _ended.clear()
+    return members
 
 
 def here() -> list[Running]:
@@ -141,6 +151,8 @@ async def _run(running: Running) -> None:
     finished = None
     try:
         finished = await _in_line(running, line, answer)
+    except OperationalError:  # its lease lapses, and it is taken over once its database is back
+        logger.warning("turn left", extra={"turn": str(running.opened.turn)})
     except Exception:  # the outermost frame of a turn: nobody awaits it
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
     finally:
@@ -149,7 +161,7 @@ async def _run(running: Running) -> None:
             _lines.pop((running.tenant.id, running.opened.conversation), None)
         running.log.end(finished)
         if finished:
-            await _release(running)
+            _ended.append(running.member)
 
 
 async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) -> wire.TurnFinished | None:
@@ -164,14 +176,18 @@ async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) 
                 _say_waiting(running, 0)
             async with admission.place(running.tenant.id, partial(_say_waiting, running)):
                 if waited:
-                    running.opened = await run_for(running.tenant, _with_history, running.opened)
+                    running.opened = await patience.run(running.tenant, _with_history, running.opened)
                 await _answer(running, answer)
-                return await engine.store(running.tenant, running.opened, running.log, answer)
+                return await _store(running, answer)
     except asyncio.CancelledError:
         if not running.stopped:
             raise
     answer.outcome = "stopped"
-    return await engine.store(running.tenant, running.opened, running.log, answer)
+    return await _store(running, answer)
+
+
+async def _store(running: Running, answer: engine.Answer) -> wire.TurnFinished | None:
+    return await engine.store(running.tenant, running.opened, running.log, answer, wanted=lambda: not running.abandoned)
 
 
 async def _wait_elsewhere(running: Running) -> bool:
@@ -205,6 +221,10 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
         if not running.stopped:
             raise
         answer.outcome = "stopped"
+    except OperationalError as error:
+        logger.warning("turn without its database", extra={"error": type(error.__cause__ or error).__name__})
+        answer.outcome = "failed"
+        running.log.add(wire.Error(code=TemporaryFailure.code, text=TemporaryFailure.text))
     except Exception:  # a fault of ours: the end user is told, the question stays
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
         answer.outcome = "failed"
@@ -215,14 +235,6 @@ async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
         async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.found):
             pass
-
-
-async def _release(running: Running) -> None:
-    try:
-        await lease.release(running.member)
-    except redis.RedisError as error:
-        # it lapses; the sweep finds the turn finished
-        logger.warning("lease not released", extra={"turn": str(running.opened.turn), "error": type(error).__name__})
 
 
 async def stop(tenant: TenantRef, conversation: UUID, turn: UUID) -> bool:
@@ -290,10 +302,8 @@ async def _followed_here(running: Running, cursor: wire.Cursor) -> AsyncIterator
 
 def _moved_on(cursor: wire.Cursor, events: list) -> wire.Cursor:
     """The cursor after these events."""
-    numbered = [event for event in events if hasattr(event, "n")]
-    if not numbered:
-        return cursor
-    return wire.Cursor(turn=cursor.turn, attempt=numbered[-1].attempt, n=numbered[-1].n)
+    last = next((event for event in reversed(events) if isinstance(event, wire.NUMBERED)), None)
+    return cursor.model_copy(update={"attempt": last.attempt, "n": last.n}) if last else cursor
 
 
 async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.TurnFinished | None:
@@ -313,6 +323,7 @@ async def hand_over() -> int:
     while here():
         await asyncio.sleep(0.01)
     try:
+        await lease.release(take_ended())
         await lease.let_lapse([running.member for running in left])
         await radio.tell_all("sweep")
     except redis.RedisError as error:  # they lapse by themselves

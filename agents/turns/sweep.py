@@ -7,7 +7,7 @@ from datetime import timedelta
 
 import redis
 from django.conf import settings
-from django.db import DatabaseError
+from django.db import DatabaseError, OperationalError
 from django.utils import timezone
 
 from agents import answer, assembly, publishing
@@ -32,11 +32,14 @@ async def keep() -> None:
     while True:
         await asyncio.sleep(lease.RENEW_SECONDS)
         try:
+            await lease.release(running.take_ended())
             if turns := running.here():
                 await lease.renew([turn.member for turn in turns])
                 await _obey_stops(turns)
             if not running.draining and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
                 await sweep()
+        except OperationalError as error:  # from the list of tenants
+            logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
         except redis.RedisError as error:
             healthy_since = time.monotonic()
             logger.warning("leases not renewed", extra={"error": type(error).__name__})
@@ -57,18 +60,25 @@ async def sweep() -> None:
     if not await store.aclient().exists(WHOLE_KEY):
         await _refill()
     mine = {turn.member for turn in running.here()}
-    for tenant_id, turn, attempt in await lease.sweep():
-        name = f"{tenant_id}:{turn}:{attempt}"
-        if name in mine:
-            continue
-        try:
-            tenant = await run_for_nobody(directory.by_id, tenant_id)
-            if tenant:
-                await _take_over(tenant, turn, attempt)
-        except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
-            logger.exception("turn not taken over", extra={"turn": str(turn), "tenant_id": tenant_id})
-            continue
-        await lease.release(name)
+    lapsed = [one for one in await lease.sweep() if _name(*one) not in mine]
+    await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
+
+
+def _name(tenant_id: int, turn, attempt: int) -> str:
+    return f"{tenant_id}:{turn}:{attempt}"
+
+
+async def _find_owner(tenant_id: int, turn, attempt: int) -> None:
+    facts = {"turn": str(turn), "tenant_id": tenant_id}
+    try:
+        tenant = await run_for_nobody(directory.by_id, tenant_id)
+        if tenant:
+            await _take_over(tenant, turn, attempt)
+        await lease.release([_name(tenant_id, turn, attempt)])
+    except (redis.RedisError, OperationalError) as error:  # it lapses once more
+        logger.warning("turn not taken over", extra=facts | {"error": type(error.__cause__ or error).__name__})
+    except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
+        logger.exception("turn not taken over", extra=facts)
 
 
 async def _take_over(tenant, turn, attempt: int) -> None:
@@ -115,6 +125,8 @@ def _members_of_all() -> list[str]:
         try:
             with acting_for(tenant):
                 members += _members()
+        except OperationalError:
+            logger.warning("running turns not looked for", extra={"tenant_id": tenant.id})
         except DatabaseError:
             logger.exception("running turns not looked for", extra={"tenant_id": tenant.id})
     return members
