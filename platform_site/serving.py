@@ -11,6 +11,8 @@ from django.conf import settings
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+from websockets.frames import Opcode
+from websockets.server import ServerProtocol
 
 from platform_site.pace import Pace
 
@@ -58,11 +60,24 @@ class Http(HttpToolsProtocol):
         self.transport.close()
 
 
+class Frames(ServerProtocol):
+    """Lets a peer close in the middle of a message, as Autobahn's case 7.1.5 does; RFC 6455, 5.4, allows it."""
+
+    def recv_frame(self, frame):
+        if frame.opcode is Opcode.CLOSE:
+            self.current_size = None
+        super().recv_frame(frame)
+
+
 class Sockets(WebSocketsSansIOProtocol):
     """A websocket whose memory is bounded, whatever its peer sends or does not read."""
 
     _pings: Pace | None = None  # of those who send any
     _ending = False  # what still comes is not looked at
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.conn.__class__ = Frames  # uvicorn makes it and lets nobody choose
 
     def data_received(self, data):
         for start in range(0, len(data), SLICE_BYTES):
