@@ -115,7 +115,7 @@ def _deploy(supervisor: Supervisor, steps: Steps, options: argparse.Namespace) -
 
 def _start_programs(supervisor: Supervisor, steps: Steps, options: argparse.Namespace) -> None:
     with steps.step("Starting web, worker and beat") as step:
-        folder, address = supervisor.folder, web.bound(options.port)
+        folder, address = supervisor.folder, web.claimed(options.port)
         for one in [*program.background(folder), *web.processes(folder, count=options.web, address=address)]:
             supervisor.start(one)
         step.text = f"{'Web' if options.web == 1 else f'{options.web} web processes'}, worker and beat started"
@@ -177,7 +177,7 @@ def _check(folder: Path, port: int) -> None:
     except PermissionError:
         raise LocalError(f"This user may not open port {port}: bin/up --port 8000.") from None
     if not is_free:
-        raise LocalError(f"Port {port} is taken by another program: bin/up --port {port + 1}.")
+        raise LocalError(web.taken(port))
 
 
 def _end_orphans(folder: Path) -> None:

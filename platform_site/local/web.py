@@ -1,9 +1,11 @@
 """The web processes of `bin/up`: all answer at one address, so one can end while its successor already serves."""
 
+import errno
 import signal
 import socket
 from pathlib import Path
 
+from platform_site.local.errors import LocalError
 from platform_site.local.processes import Process
 from platform_site.local.program import Program
 from platform_site.local.vectors import get_status
@@ -11,6 +13,7 @@ from platform_site.local.vectors import get_status
 MOST = 8
 GRACE_SECONDS = 35  # running turns finish
 LOOPBACK = "127.0.0.1"
+BACKLOG = 2048  # uvicorn's own
 
 
 class Web(Program):
@@ -82,6 +85,26 @@ def bound(port: int) -> socket.socket:
     address.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     address.bind((LOOPBACK, port))
     return address
+
+
+def claimed(port: int) -> socket.socket:
+    """The address of all web processes. It listens at once: a port that is only bound, another program may still take.
+
+    Who comes before the first web process takes connections is kept waiting. Raises LocalError: the port is taken.
+    """
+    try:
+        address = bound(port)
+        address.listen(BACKLOG)
+    except OSError as error:
+        if error.errno != errno.EADDRINUSE:
+            raise
+        raise LocalError(taken(port)) from None
+    return address
+
+
+def taken(port: int) -> str:
+    """What to say of a port that another program has."""
+    return f"Port {port} is taken by another program: bin/up --port {port + 1}."
 
 
 def processes(folder: Path, *, count: int = MOST, address: socket.socket | None = None) -> list[Web]:

@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from platform_site.env import Environment
-from platform_site.local import demo, environment, services
+from platform_site.local import demo, environment, services, web
 from platform_site.local import folder as files
+from platform_site.local.errors import LocalError
 from platform_site.local.postgres import Postgres
 from platform_site.local.processes import ROOT, wait_until
 from platform_site.local.program import Program
@@ -166,6 +167,17 @@ def test_a_taken_port_is_said_in_one_line(folder):
         refused = run_up(folder, "--port", str(port))
     assert refused.returncode == 1
     assert refused.stderr == f"bin/up: Port {port} is taken by another program: bin/up --port {port + 1}.\n"
+
+
+def test_a_port_that_is_taken_after_it_was_looked_at_is_said_in_one_line():
+    with taken_port() as port, pytest.raises(LocalError) as refused:
+        web.claimed(port)
+    assert str(refused.value) == f"Port {port} is taken by another program: bin/up --port {port + 1}."
+
+
+def test_nobody_can_take_the_port_while_the_web_processes_start():
+    with web.claimed(0) as address, pytest.raises(OSError, match="in use"), taken_port(address.getsockname()[1]):
+        pass
 
 
 def test_reset_asks_and_deletes_only_after_yes(folder):
