@@ -11,6 +11,7 @@ from metering.models import UsageColumns, UsageRecord
 from metering.outbox.models import UsageEvent
 
 BUCKET_SECONDS = 300
+NEWEST_SECONDS = 20  # within which a use that was recorded is settled, too
 BUCKETS = 13  # a sliding hour, and the bucket that it has half left
 
 TOKENS = F("input_tokens") + F("output_tokens")
@@ -45,6 +46,16 @@ def counted() -> Counted:
         if bucket >= oldest:
             buckets[bucket] = buckets.get(bucket, 0) + tokens
     return Counted(month.name, int(total), buckets)
+
+
+def newest() -> list[tuple[UUID, int]]:
+    """``(turn, attempt)`` of uses that were recorded just now, and perhaps not settled yet."""
+    since = clock.now() - timedelta(seconds=NEWEST_SECONDS)
+    waiting = UsageEvent.objects.filter(occurred_at__gte=since, payload__turn_id__isnull=False)
+    payloads = list(waiting.order_by().values_list("payload", flat=True))  # before the ledger, where they go
+    uses = UsageRecord.objects.filter(occurred_at__gte=since, turn_id__isnull=False)
+    found = [(UUID(payload["turn_id"]), payload["attempt"]) for payload in payloads if payload["turn_id"]]
+    return found + list(uses.values_list("turn_id", "attempt"))
 
 
 def _by_bucket(uses) -> list[tuple[int, int]]:

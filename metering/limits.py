@@ -79,7 +79,7 @@ def settle(*, turn_id: UUID, tokens: int, attempt: int = 1) -> None:
     A claim that has lapsed meanwhile was given back, so the use is charged in full.
     attempt  of the turn: each one used tokens of its own
     """
-    _charge(turn_id, tokens, redis_key("lim", "settled", turn_id, attempt))
+    _charge(turn_id, tokens, _settled(turn_id, attempt))
 
 
 def add(*, use_id: UUID, tokens: int) -> None:
@@ -134,7 +134,7 @@ def _charge(use_id: UUID, tokens: int, settled: str) -> None:
     try:
         _run(
             "settle",
-            [redis_key("lim"), redis_key("res"), settled],
+            [redis_key("lim"), redis_key("res"), redis_key("lim", "late"), settled],
             [use_id.hex, tokens, clock.month().name, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
         )
     except RedisError as error:
@@ -142,19 +142,30 @@ def _charge(use_id: UUID, tokens: int, settled: str) -> None:
         logger.warning("use not settled", extra={"error": type(error).__name__})
 
 
+def _settled(turn_id: UUID, attempt: int) -> str:
+    """What remembers that a turn's use was charged."""
+    return redis_key("lim", "settled", turn_id, attempt)
+
+
 def _fill() -> None:
-    """Set the counters from the ledger; one process does, the others wait a moment."""
+    """Set the counters from the ledger; one process does, the others wait a moment.
+
+    A use reaches the ledger first and is settled then, so what was settled late by now is in what the ledger says.
+    """
     lock = redis_key("lim", "lock")
     if not store.client().set(lock, 1, nx=True, px=FILL_SECONDS * 1000):
         time.sleep(0.005)
         return
+    late = redis_key("lim", "late")
     try:
+        store.client().delete(late)
+        newest = counting.newest()  # before the sums: what comes in between is counted twice, which is the safe side
         counted = counting.counted()
         pairs = [number for pair in counted.buckets.items() for number in pair]
         _run(
             "fill",
-            [redis_key("lim"), redis_key("res")],
-            [counted.month_name, counted.month, IDLE_SECONDS * 1000, *pairs],
+            [redis_key("lim"), redis_key("res"), late, *(_settled(*use) for use in newest)],
+            [counted.month_name, counted.month, IDLE_SECONDS * 1000, SETTLED_SECONDS * 1000, *pairs],
         )
     finally:
         store.client().delete(lock)

@@ -1,14 +1,22 @@
 -- Sets the counters to what the ledger says, plus live reservations and what was settled meanwhile; once.
--- KEYS lim and res as in reserve.lua
--- ARGV month, its tokens, idle ms, then pairs: bucket, its tokens
+-- KEYS lim, res and late as in reserve.lua, then those that `settle` remembers the ledger's newest uses by
+-- ARGV month, its tokens, idle ms, ms to remember, then pairs: bucket, its tokens
 -- gives 1: filled; 0: another caller has filled them
-local lim, res = KEYS[1], KEYS[2]
+local lim, res, late = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HEXISTS', lim, 'ready') == 1 then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bucket = math.floor(now / 300000)
 
-local late = tonumber(redis.call('HGET', lim, 'late') or 0)
+-- A use that the ledger has is counted: its settle, before this or after, must not count it again
+for i = 4, #KEYS do
+  redis.call('HDEL', late, KEYS[i])
+  redis.call('SET', KEYS[i], 'counted', 'PX', ARGV[4], 'NX')
+end
+local missing = 0
+for _, tokens in ipairs(redis.call('HVALS', late)) do missing = missing + tokens end
+redis.call('DEL', late)
+
 local live = {}
 redis.call('ZREMRANGEBYSCORE', res, '-inf', now)
 for _, turn in ipairs(redis.call('ZRANGE', res, 0, -1)) do
@@ -18,7 +26,7 @@ end
 
 redis.call('DEL', lim)
 redis.call('HSET', lim, 'ready', 1, 'newest', bucket, 'm:' .. ARGV[1], ARGV[2])
-for i = 4, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
+for i = 5, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
 for turn, claim in pairs(live) do
   local size, of_bucket, of_month, conversation = claim:match('^(%d+):(%d+):([^:]+):(.+)$')
   redis.call('HSET', lim, 'r:' .. turn, claim)
@@ -26,9 +34,9 @@ for turn, claim in pairs(live) do
   redis.call('HINCRBY', lim, 'm:' .. of_month, size)
   if redis.call('HINCRBY', lim, 'c:' .. conversation, 1) == 1 then redis.call('HINCRBY', lim, 'sessions', 1) end
 end
-if late > 0 then
-  redis.call('HINCRBY', lim, 'h:' .. bucket, late)
-  redis.call('HINCRBY', lim, 'm:' .. ARGV[1], late)
+if missing > 0 then
+  redis.call('HINCRBY', lim, 'h:' .. bucket, missing)
+  redis.call('HINCRBY', lim, 'm:' .. ARGV[1], missing)
 end
 redis.call('PEXPIRE', lim, ARGV[3])
 return 1

@@ -6,8 +6,8 @@
 --                 r:<turn>          a live reservation, "tokens:bucket:month:conversation"
 --                 c:<conversation>  how many live reservations it has; sessions: conversations that have one
 --                 newest            the newest bucket that a reservation was in
---                 late              settled while not ready, for whoever fills the counters
 --      res  zset  turn -> when its reservation lapses (ms)
+--      late hash  of the other scripts: what was settled while not ready, for whoever fills the counters
 -- ARGV turn, tokens, hour cap, month cap, session cap, lifetime ms, month, conversation, idle ms, doubt
 -- gives {1, "new" or "again", tokens}; {0, what is used up, ms until it fits}; {2}: fill the counters first
 local lim, res = KEYS[1], KEYS[2]

@@ -1,11 +1,16 @@
 -- Corrects a reservation to what was used; without one (lapsed, or never made) charges the use.
--- KEYS lim and res as in reserve.lua; settled: exists when this use has been charged
+-- KEYS lim, res and late as in reserve.lua; settled: exists when this use has been charged ("done"), or was counted with
+--      the ledger ("counted": only its reservation is left to be given back)
 -- ARGV turn, tokens used, month, ms to remember it, idle ms
 -- gives 1: corrected; 2: charged; 0: was done before
-local lim, res, settled = KEYS[1], KEYS[2], KEYS[3]
+local lim, res, late, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local turn, used, month = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
 local bucket = math.floor((time[1] * 1000 + math.floor(time[2] / 1000)) / 300000)
+
+local before = redis.call('SET', settled, 'done', 'PX', ARGV[4], 'GET')
+if before == 'done' then return 0 end
+if before == 'counted' then used = 0 end
 
 local held = redis.call('HGET', lim, 'r:' .. turn)
 if held then
@@ -19,15 +24,15 @@ if held then
     redis.call('HDEL', lim, 'c:' .. conversation)
     redis.call('HINCRBY', lim, 'sessions', -1)
   end
-  redis.call('SET', settled, 1, 'PX', ARGV[4])
   return 1
 end
-if not redis.call('SET', settled, 1, 'PX', ARGV[4], 'NX') then return 0 end
+if before then return 0 end
 if redis.call('HEXISTS', lim, 'ready') == 1 then
   redis.call('HINCRBY', lim, 'h:' .. bucket, used)
   redis.call('HINCRBY', lim, 'm:' .. month, used)
+  redis.call('PEXPIRE', lim, ARGV[5])
 else
-  redis.call('HINCRBY', lim, 'late', used)
+  redis.call('HSET', late, settled, used)
+  redis.call('PEXPIRE', late, ARGV[5])
 end
-redis.call('PEXPIRE', lim, ARGV[5])
 return 2

@@ -248,6 +248,34 @@ def test_losing_the_counters_under_load_never_admits_more(acme, small_plan):
     assert 360 <= used <= 400 + 3 * 10  # claims in flight when the store was emptied are not in it
 
 
+@pytest.mark.parametrize("settled", ["before the next claim", "after it"])
+def test_use_that_meets_an_emptied_store_is_counted_once(acme, settled):
+    turn = uuid4()
+    claim(acme, 300, turn=turn)
+    with acting_for(acme):
+        store.client().delete(redis_key("lim"), redis_key("res"))
+    record(acme, 200, turn_id=turn)
+    if settled == "after it":
+        claim(acme, 10)
+    with acting_for(acme):
+        limits.settle(turn_id=turn, tokens=200)
+    claim(acme, 20)
+    assert counters(acme)["m"] == 220 + 10 * (settled == "after it")
+
+
+def test_a_claim_whose_use_was_filled_in_is_given_back_when_it_is_settled(acme, settings):
+    turn = uuid4()
+    claim(acme, 300, turn=turn)
+    record(acme, 200, turn_id=turn)
+    with valkey_away(settings), acting_for(acme):
+        limits.settle(turn_id=uuid4(), tokens=1)  # lost, so the next claim fills the counters
+    claim(acme, 10)
+    assert counters(acme)["m"] == 300 + 200 + 10
+    with acting_for(acme):
+        limits.settle(turn_id=turn, tokens=200)
+    assert counters(acme)["m"] == 200 + 10
+
+
 def test_without_valkey_the_ledger_admits_into_half_of_what_is_left(acme, settings):
     record(acme, 600)
     with valkey_away(settings):
