@@ -6,6 +6,7 @@ from contextvars import ContextVar
 
 from pythonjsonlogger.json import JsonFormatter as BaseFormatter
 
+from platform_site.outage import has_gone
 from tenants.context import current_or_none, is_platform
 
 # Django and our own context name the path of what went wrong; until it is used, such a path is a way in
@@ -20,6 +21,17 @@ class ContextFilter(logging.Filter):
         ref = current_or_none()
         record.tenant_id = ref.id if ref else ("platform" if is_platform() else None)
         record.request_id = request_id.get() or None
+        return True
+
+
+class OutageFilter(logging.Filter):
+    """A service that has gone away is named, without a traceback: it is no fault of whoever logs."""
+
+    def filter(self, record):
+        error = record.exc_info and record.exc_info[1]
+        if has_gone(error):
+            record.error = type(error.__cause__ or error).__name__
+            record.levelno, record.levelname, record.exc_info = logging.WARNING, "WARNING", None
         return True
 
 

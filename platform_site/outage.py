@@ -7,6 +7,9 @@ from urllib.parse import urlsplit
 
 # What Postgres says of the connection itself: nothing (no server), login refused, starting up, no such database
 CONNECTION_STATES = (None, "28P01", "28000", "57P03", "3D000")
+# Classes of SQLSTATE: no connection, none left, ended or not there yet
+GONE_CLASSES = ("08", "53", "57")
+CANCELLED = "57014"  # a statement that took too long
 HINT = "Start it with bin/up, or set its address in the environment (.env.example)."
 RETRY_SECONDS = 5
 TRIED = re.compile(r'server at "([^"]+)"(?: \([^)]*\))?, port (\d+) failed')
@@ -20,6 +23,12 @@ def is_outage(error: BaseException | None) -> bool:
     from platform_site.errors import TemporaryFailure
 
     return isinstance(error, OperationalError | redis.exceptions.RedisError | TemporaryFailure)
+
+
+def has_gone(error: BaseException | None) -> bool:
+    """An outage by which the service was not reached at all, or broke off: no statement of ours was at fault."""
+    state = getattr(getattr(error, "__cause__", None), "sqlstate", None)
+    return is_outage(error) and (state is None or state[:2] in GONE_CLASSES and state != CANCELLED)
 
 
 @contextmanager

@@ -310,7 +310,10 @@ SPECTACULAR_SETTINGS = {
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "filters": {"context": {"()": "platform_site.logs.ContextFilter"}},
+    "filters": {
+        "context": {"()": "platform_site.logs.ContextFilter"},
+        "outage": {"()": "platform_site.logs.OutageFilter"},
+    },
     "formatters": {"json": {"()": "platform_site.logs.JsonFormatter"}},
     "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "json", "filters": ["context"]}},
     "root": {"handlers": ["stderr"], "level": env.log_level},
@@ -319,6 +322,9 @@ LOGGING = {
         "uvicorn": {"handlers": ["stderr"], "propagate": False, "level": "INFO"},
         "uvicorn.access": {"handlers": [], "propagate": False, "level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "channels_redis.pubsub": {"filters": ["outage"]},
+        "django.request": {"filters": ["outage"]},
+        "platform_site.rounds": {"filters": ["outage"]},
         "psycopg.pool": {"level": "ERROR"},  # what it warns of reaches the caller as an error
     },
 }

@@ -4,6 +4,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from tenants.ids import uuid7
+
 
 @dataclass(frozen=True)
 class Opened:
@@ -30,13 +32,14 @@ class Opened:
 
 @dataclass(frozen=True)
 class Use:
-    """Tokens of one call of the model."""
+    """Tokens of one call of the model. id: the ledger has it once, however often it is recorded."""
 
     model: str
     input_tokens: int
     output_tokens: int
     cached_tokens: int
     certainty: str
+    id: UUID = field(default_factory=uuid7)
 
 
 @dataclass(frozen=True)

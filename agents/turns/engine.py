@@ -8,16 +8,19 @@ import json
 import logging
 import time
 from collections.abc import AsyncIterator, Awaitable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db import OperationalError
 
 from agents import assembly, llm, publishing, tools, wire
 from agents.conversations import recording
 from agents.conversations.records import Called, Opened, Use
 from agents.errors import ModelRefused, ModelUnavailable
+from agents.turns import patience
 from agents.turns.log import Log
 from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
@@ -53,9 +56,9 @@ async def take_turn(
 
     found  what ``look_up`` finds for the question, if that has begun already
     """
-    passages = await (found or run_for(tenant, look_up, opened.question, opened.agent_id))
+    passages = await _passages(tenant, opened, found)
     try:
-        request, answer.author = await run_for(tenant, _prepare, opened, passages or [])
+        request, answer.author = await patience.run(tenant, _prepare, opened, passages or [])
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
@@ -77,6 +80,13 @@ async def take_turn(
     if citations := assembly.cited(answer.text, answer.passages):
         log.append(wire.Citations, items=citations)
         yield
+
+
+async def _passages(tenant: TenantRef, opened: Opened, found: Awaitable[list | None] | None) -> list | None:
+    if found:
+        with suppress(OperationalError):
+            return await found
+    return await patience.run(tenant, look_up, opened.question, opened.agent_id)
 
 
 def look_up(question: str, agent_id: UUID | None = None) -> list | None:
@@ -176,9 +186,11 @@ def _limited(error: LimitReached) -> wire.Limited:
     )
 
 
-async def store(tenant: TenantRef, opened: Opened, log: Log, answer: Answer) -> wire.TurnFinished | None:
-    """Write the turn's end; None when another owner has taken it over."""
-    return await run_for(tenant, _store, opened, log.attempt, answer)
+async def store(tenant: TenantRef, opened: Opened, log: Log, answer: Answer, *, wanted) -> wire.TurnFinished | None:
+    """Write the turn's end; None when another owner has taken it over. wanted: whether to wait for a database."""
+    return await patience.run(
+        tenant, _store, opened, log.attempt, answer, seconds=patience.STORING_SECONDS, wanted=wanted
+    )
 
 
 def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | None:
