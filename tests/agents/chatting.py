@@ -40,9 +40,8 @@ class Browser:
         return response
 
     async def ticket(self) -> str:
-        """A fresh ticket, from the page as a person would get it."""
-        response = await self.request("GET", "/chat/")
-        assert response.status_code == 200, response.status_code
+        """A fresh ticket, from the page as a person would get it. Raises httpx.HTTPStatusError."""
+        response = (await self.request("GET", "/chat/")).raise_for_status()
         self.page = response.text
         return re.search(r'data-ticket="([^"]+)"', self.page)[1]
 

@@ -1,5 +1,6 @@
 """A visitor whose socket drops at random moments and comes back at any of several web processes."""
 
+import asyncio
 import random
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -8,6 +9,9 @@ import httpx
 import websockets
 
 from tests.agents.chatting import Browser, Chat
+
+EXCUSES = ("not_stored", "temporary_failure", "moving")  # what a visitor may be told while a service is away
+AGAIN_SECONDS, QUICK_SECONDS = 0.2, 0.05  # the page's own waits are in line.js
 
 
 @dataclass
@@ -37,6 +41,8 @@ class Seen:
             self._take_text(event)
         elif event["type"] == "turn.finished" and event["turn"] == self.turn:
             self._take_end(event)
+        elif event["type"] == "error" and event["code"] not in EXCUSES:
+            self.faults.append(f"was told {event['code']}: {event['text']}")
 
     def _take_end(self, event: dict) -> None:
         """The stored message replaces what was streamed, of which it is the whole or, after a drop, the rest too."""
@@ -68,19 +74,26 @@ class Restless:
         seen = Seen(str(uuid4()))
         while seen.finished is None:
             self.browser.port = random.choice(self.ports)
-            hello = {"conversation": self.conversation, "seq": self.seq}
-            hello |= {"turn": seen.cursor} if seen.turn else {}
             try:
-                async with self.browser.socket(hello=hello) as chat:
-                    if not seen.turn:
-                        await chat.ask(text, client_id=seen.client_id)
-                    await self._look(chat, seen, random.randint(1, most_events))
+                hello = {"type": "hello", "ticket": await self.browser.ticket(), **self._place(seen)}
+                async with self.browser.socket(say_hello=False) as chat:
+                    await chat.send(hello)
+                    await self._look(chat, seen, text, random.randint(1, most_events))
+            except httpx.HTTPStatusError as error:  # a page that asks for patience
+                if error.response.status_code != 503:
+                    seen.faults.append(str(error))
+                await asyncio.sleep(AGAIN_SECONDS)
             except (OSError, websockets.WebSocketException, httpx.TransportError, TimeoutError):
-                continue  # the process has gone: another one
+                await asyncio.sleep(QUICK_SECONDS)  # the process has gone: another one
         return seen
 
-    async def _look(self, chat: Chat, seen: Seen, events: int) -> None:
-        for _ in range(events):
+    def _place(self, seen: Seen) -> dict:
+        """Where the page stands, for its hello."""
+        place = {"conversation": self.conversation, "seq": self.seq}
+        return place | {"turn": seen.cursor} if seen.turn else place
+
+    async def _look(self, chat: Chat, seen: Seen, text: str, events: int) -> None:
+        for _ in range(events + 1):  # one is "ready"
             event = await chat.next()
             self.seq = max(self.seq, event.get("seq", 0))
             seen.take(event)
@@ -88,6 +101,11 @@ class Restless:
             self.took(seen)
             if seen.finished:
                 return
+            if event["type"] == "error":
+                await asyncio.sleep(AGAIN_SECONDS)
+                return
+            if event["type"] == "ready" and not seen.turn:
+                await chat.ask(text, client_id=seen.client_id)
 
     def took(self, seen: Seen) -> None:
         """Called after each event."""
