@@ -15,6 +15,8 @@ os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
 
 import litellm  # noqa: E402  reads the variable
 
+from tests.load import arrivals  # noqa: E402
+
 
 async def first_token(arguments: dict) -> dict:
     """Milliseconds to the first text, and of processor time for the whole answer."""
@@ -39,7 +41,11 @@ async def many(parallel: int, turns: int, arguments: dict) -> dict:
     cpu, started = time.process_time(), time.perf_counter()
 
     async def one_after_the_other() -> list[float]:
-        return [(await first_token(arguments))["first_ms"] for _ in range(turns)]
+        firsts = []
+        for n in range(turns):
+            await arrivals.moment(n)
+            firsts.append((await first_token(arguments))["first_ms"])
+        return firsts
 
     firsts = [
         first for some in await asyncio.gather(*(one_after_the_other() for _ in range(parallel))) for first in some

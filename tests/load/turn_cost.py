@@ -1,9 +1,10 @@
 """What many turns at once cost: ``python -m tests.load.turn_cost [--parallel 50] [--turns 6] [--idle 2000]``.
 
 The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 in all. In turn on the same machine:
-Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Prints processor
-time for a turn, by how much the first token is later than for a caller of the stand-in, turns for a second of one core,
-and the memory of the web process, with idle sockets too.
+Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
+moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
+token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process, with
+idle sockets too.
 """
 
 import argparse
@@ -33,6 +34,7 @@ from agents import publishing  # noqa: E402
 from agents.models import AgentConfig  # noqa: E402
 from tenants.context import act_for  # noqa: E402
 from tests.agents.chatting import Browser  # noqa: E402
+from tests.load import arrivals  # noqa: E402
 from tests.load.chat_turn import (  # noqa: E402
     cpu_ms,
     first_token,
@@ -73,6 +75,8 @@ def main() -> int:
                 f"Atrium with retrieval, {parallel} at once", asyncio.run(atrium(tenant, url, parallel, turns)), direct
             )
         act_for(tenant, without_knowledge)
+        in_step = asyncio.run(atrium(tenant, url, options.parallel, options.turns, in_step=True))
+        print_row(f"Atrium without retrieval, {options.parallel} in step", in_step, direct)
         for parallel in (1, options.parallel):
             turns = options.turns if parallel > 1 else 40
             print_row(
@@ -111,7 +115,7 @@ def without_knowledge() -> None:
     publishing.publish(agent, by="a benchmark")
 
 
-async def atrium(tenant, url: str, parallel: int, turns: int) -> Figures:
+async def atrium(tenant, url: str, parallel: int, turns: int, *, in_step: bool = False) -> Figures:
     """Visitors who each ask one question after the other."""
     with web_process(url, **LIMITS) as (port, pid):
         await ready(port)
@@ -120,7 +124,8 @@ async def atrium(tenant, url: str, parallel: int, turns: int) -> Figures:
             for chat in chats:
                 await chat.ask("Warm up. [[tokens=2]]")
                 await _until(chat.raw, '"turn.finished"')
-            return await _measured(pid, [_asking(chat.raw, turns, _frame, '"turn.finished"') for chat in chats])
+            asking = [_asking(chat.raw, turns, _frame, '"turn.finished"', in_step=in_step) for chat in chats]
+            return await _measured(pid, asking)
 
 
 def _frame(n: int) -> str:
@@ -135,10 +140,11 @@ async def _measured(pid: int, visitors: list) -> Figures:
     return Figures(firsts, cpu_ms(pid) - cpu, seconds, resident_mb(pid))
 
 
-async def _asking(raw, turns: int, frame, end: str) -> list[float]:
+async def _asking(raw, turns: int, frame, end: str, *, in_step: bool = False) -> list[float]:
     """Milliseconds to the first token of each turn. No frame is parsed: the client must cost little."""
     firsts = []
     for n in range(turns):
+        await arrivals.moment(n, in_step=in_step)
         began = time.perf_counter()
         await raw.send(frame(n))
         await _until(raw, '"delta"')
