@@ -46,6 +46,7 @@ class Environment(BaseSettings):
     qdrant_api_key: str = ""
     email_url: str = ""
     region: str = ""  # where files and search index are, in the words of `manage.py database`
+    operator_emails: str = ""  # who is written to when room runs out, comma separated; empty: all operators
     support_email: str = ""  # whom a paused tenant's staff are told to write to
 
     public_scheme: Literal["http", "https"] = "http"

@@ -7,7 +7,7 @@ from celery import shared_task
 from django.db import DatabaseError
 
 from platform_site.errors import TemporaryFailure
-from tenants import directory, domains, relocation, room, store
+from tenants import directory, domains, operator_letters, relocation, room, store
 from tenants.context import acting_for
 from tenants.isolation import checking, runs
 from tenants.keys import system_key
@@ -39,8 +39,11 @@ def clear_sessions() -> None:
 
 @shared_task(base=PlatformTask)
 def keep_room() -> None:
-    """Open the next shared database before all are full. Twice at once opens one."""
-    room.keep(by="the clock")
+    """Open the next shared database before all are full; where that fails, tell the operators. Twice opens one."""
+    try:
+        room.keep(by="the clock")
+    finally:
+        operator_letters.tell_of_room()
 
 
 @shared_task(base=PlatformTask)

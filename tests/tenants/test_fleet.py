@@ -14,13 +14,14 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 from psycopg import sql
 
 from agents.conversations.models import EndUser
 from platform_site.errors import NotFound
-from tenants import databases, fleet, schema_template
+from tenants import databases, fleet, names, schema_template
 from tenants.context import acting_for, acting_for_platform
-from tenants.models import Database, Tenant
+from tenants.models import Database, Domain, Tenant
 from tests.conftest import until
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -30,10 +31,10 @@ ROOT = Path(__file__).resolve().parents[2]
 def fleet_of(make_tenant):
     """``fleet_of("a", "b")``: new tenants; all others of the database are current."""
 
-    def make(*names):
+    def make(*words):
         with acting_for_platform("a test"):
             Tenant.objects.exclude(state=Tenant.State.PROVISIONING).update(schema_level=schema_template.fingerprint())
-        return [make_tenant(name) for name in names]
+        return [make_tenant(name) for name in words]
 
     yield make
     with acting_for_platform("a test"):  # those that were broken on purpose would fail in every later run
@@ -222,13 +223,16 @@ def test_deploy_ends_with_an_error_that_names_the_tenant_that_failed(fleet_of):
 def test_the_list_tells_state_plan_place_size_and_level_in_one_round_trip_per_database(fleet_of):
     one, two = fleet_of("one", "two")
     set_back(two)
+    own = f"chat-{one.slug}.example.com"
+    with acting_for_platform("a test"):
+        Domain.objects.bulk_create([Domain(domain=own, tenant_id=two.id, verified_at=timezone.now(), is_primary=False)])
     out = StringIO()
     with acting_for_platform("a test"), CaptureQueriesContext(connections[databases.PROVISION]) as asked:
         call_command("tenants", json=True, stdout=out)
     found = {row["slug"]: row for row in json.loads(out.getvalue())}
     assert found[one.slug] | {"bytes": 0, "name": ""} == {
         "slug": one.slug, "name": "", "state": "active", "plan": "pro", "database": "shared_1", "kind": "shared",
-        "bytes": 0, "days": 0, "current": True,
+        "bytes": 0, "days": 0, "current": True, "domain": names.host_for(one.slug), "other_domains": 0,
     }  # fmt: skip
     assert found[one.slug]["bytes"] > 100_000 and found[two.slug]["current"] is False
     with acting_for_platform("a test"):
@@ -237,4 +241,4 @@ def test_the_list_tells_state_plan_place_size_and_level_in_one_round_trip_per_da
     assert len([query for query in asked if "pg_total_relation_size" in query["sql"]]) == len(here)
     shown = StringIO()
     call_command("tenants", stdout=shown)
-    assert two.slug in shown.getvalue() and "behind" in shown.getvalue()
+    assert two.slug in shown.getvalue() and f"behind   {names.host_for(two.slug)} and 1 more" in shown.getvalue()

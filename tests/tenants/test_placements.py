@@ -11,6 +11,7 @@ from uuid import uuid4
 import psycopg
 import pytest
 from django.conf import settings
+from django.core import mail
 from django.core.management import CommandError, call_command
 from django.db import IntegrityError, connections
 from django.test import Client
@@ -18,11 +19,14 @@ from django.utils import timezone
 
 from agents.conversations.models import EndUser
 from metering import attention
+from platform_site import tasks as clock_tasks
 from platform_site.errors import Conflict
-from tenants import crypto, databases, directory, placements, provisioning, room, servers
+from tenants import crypto, databases, directory, operator_letters, placements, provisioning, room, servers, store
+from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
+from tenants.keys import system_key
 from tenants.models import Database, Move, Tenant
 from tests.conftest import host_of
 from tests.tenants.moving import spelled_differently
@@ -253,7 +257,7 @@ def test_a_clock_that_was_killed_while_it_opened_one_is_followed_by_one_that_fin
     assert [one.state for one in opened_since(all_full)] == ["open"]
 
 
-def test_where_no_server_may_take_another_the_log_warns_and_operators_are_told(all_full, caplog):
+def test_where_no_server_may_take_another_the_log_warns_and_operators_are_told(all_full, caplog, settings):
     with acting_for_platform("a test"):
         allowed = list(Database.objects.filter(may_create=True).values_list("pk", flat=True))
         Database.objects.filter(pk__in=allowed).update(may_create=False)
@@ -265,6 +269,18 @@ def test_where_no_server_may_take_another_the_log_warns_and_operators_are_told(a
             assert "no server is marked" in notice.text
             with pytest.raises(TenantUnavailable):
                 room.with_room()
+            settings.OPERATOR_EMAILS = ["olive@atrium.example"]
+            store.client().delete(system_key("letter", "room"))
+            mail.outbox.clear()
+            for _ in range(2):
+                clock_tasks.keep_room()
+            (letter,) = mail.outbox  # once a day
+            assert letter.to == ["olive@atrium.example"] and "manage.py database add" in letter.body
+            settings.OPERATOR_EMAILS = []
+            operator = User.objects.create_superuser(f"{uuid4().hex}@atrium.example")
+            store.client().delete(system_key("letter", "room"))
+            assert operator_letters.tell_of_room()
+            assert mail.outbox[1:] and operator.email in [to for letter in mail.outbox for to in letter.to]
         finally:
             Database.objects.filter(pk__in=allowed).update(may_create=True)
     assert opened_since(all_full) == []

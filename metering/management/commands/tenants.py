@@ -1,4 +1,4 @@
-"""Lists the tenants: state, plan, place, size, age, level of migrations. In this app, because it knows the plans."""
+"""Lists the tenants: state, plan, place, size, age, level of migrations, domains. Here, because metering knows plans."""
 
 import json
 
@@ -6,7 +6,7 @@ from metering import tenant_list
 from platform_site.amounts import megabytes
 from platform_site.commands import PlatformCommand
 
-COLUMNS = ("slug", "state", "plan", "database", "size", "age", "schema")
+COLUMNS = ("slug", "state", "plan", "database", "size", "age", "schema", "domains")
 
 
 class Command(PlatformCommand):
@@ -26,7 +26,9 @@ class Command(PlatformCommand):
         for one in found:
             size = "?" if one["bytes"] is None else megabytes(one["bytes"])
             level = "current" if one["current"] else "behind"
-            self._write((one["slug"], one["state"], one["plan"], one["database"], size, f"{one['days']} d", level))
+            more = f" and {one['other_domains']} more" if one["other_domains"] else ""
+            place = (one["slug"], one["state"], one["plan"], one["database"])
+            self._write((*place, size, f"{one['days']} d", level, f"{one['domain']}{more}"))
 
     def _write(self, cells: tuple[str, ...]) -> None:
-        self.stdout.write("{:<30} {:<13} {:<11} {:<16} {:>12} {:>7}  {}".format(*cells))
+        self.stdout.write("{:<30} {:<13} {:<11} {:<16} {:>12} {:>7}  {:<8} {}".format(*cells))
