@@ -3,8 +3,8 @@
 The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 in all. In turn on the same machine:
 Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
 moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
-token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process, with
-idle sockets too.
+token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process,
+with idle sockets too.
 """
 
 import argparse
