@@ -32,11 +32,13 @@ class Conversation(UUIDModel):
     end_user = models.ForeignKey(EndUser, models.CASCADE, related_name="conversations")
     agent_id = models.UUIDField(help_text="AgentConfig in the control plane")
     version_id = models.UUIDField(help_text="AgentVersion of the newest turn")
-    channel = models.CharField(max_length=20, default="page")  # page, api, test
+    channel = models.CharField(max_length=20, default="page")  # page, api, or one of TRIALS
     state = models.CharField(max_length=10, choices=State, default=State.AGENT)
     seq = models.PositiveBigIntegerField(default=0)
     created_at = models.DateTimeField(default=timezone.now)
     updated_at = models.DateTimeField(default=timezone.now)
+
+    TRIALS = {"draft": "test", "live": "test-live"}  # builders try an agent: no customer's conversation
 
     class Meta:
         indexes = [models.Index(fields=["end_user", "-created_at"]), models.Index(fields=["-updated_at"])]

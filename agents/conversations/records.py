@@ -26,6 +26,7 @@ class Opened:
     state: str
     new: bool
     agent_id: UUID | None = None
+    channel: str = "page"
     behind: UUID | None = None
     history: list[dict] = field(default_factory=list)  # {"role", "text"}, oldest first, without the question
 
