@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from agents import joining, open_sockets, places, turns, wire
 from agents.conversations import reading, recording
+from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
 from platform_site.errors import PlatformError, TemporaryFailure
@@ -44,8 +45,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.visitor: Visitor | None = None
         self.conversation: UUID | None = None
         self.begun = False  # the conversation's row is there, and this visitor's
-        self.seq = 0  # the last durable event this client was sent
         self.faults = 0
+        self.whole = 0  # all durable events up to this seq were sent
+        self.told: set[int] = set()  # and of those beyond, these
+        self.ended: set[UUID] = set()  # turns whose end it was sent
         self.pumps: dict[UUID, asyncio.Task] = {}
         self.group = ""
         self.messages = Pace(settings.SOCKET_MESSAGES, settings.SOCKET_WINDOW_SECONDS)
@@ -164,7 +167,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         lifecycle.refuse_if_paused(self.tenant)
         joined = await self._run(joining.join, frame, cookies=self.scope.get("cookies") or {})
         self.silence.cancel()
-        self.visitor, self.conversation, self.seq = joined.visitor, joined.conversation, joined.ready.seq
+        self.visitor, self.conversation, self.whole = joined.visitor, joined.conversation, joined.ready.seq
         if joined.begun:
             await self._begin()
         await self._answer(joined.ready, *joined.missed)
@@ -207,7 +210,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except PlatformError as error:
             error.details["id"] = frame.id  # so that the page knows which text to give back
             raise
-        self.seq = max(self.seq, opened.seq)
+        self._note(opened.seq)
+        self.ended.discard(opened.turn)  # whoever sends a message again is told again what came of it
         await asyncio.sleep(TURN_FIRST_SECONDS)
         accepted = wire.Accepted(
             seq=opened.seq, id=opened.client_id, message=opened.message, created_at=opened.created_at,
@@ -220,7 +224,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         else:
             await self._answer(accepted)
         await self._begin()
-        await self._tell_others(opened.turn, opened.attempt)
+        await self._tell_others(opened)
+        if opened.seq > self.whole:
+            await self._catch_up()
 
     async def _patiently(self, work: Coroutine):
         """Its result. Where it waits because the tenant is being moved, the visitor is told; it goes on by itself."""
@@ -241,13 +247,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._run(joining.begin, self.conversation, self.visitor)
             await self._begin()
         event = await self._run(recording.request_human, self.conversation)
-        self.seq = max(self.seq, event.seq)
         await self._answer(event)
 
-    async def _tell_others(self, turn: UUID, attempt: int):
+    async def _tell_others(self, opened: Opened):
         if not self.group:
             return
-        hint = {"type": "conversation.changed", "from": self.channel_name, "turn": str(turn), "attempt": attempt}
+        hint = {"type": "conversation.changed", "from": self.channel_name, "seq": opened.seq}
         try:
             await self.channel_layer.group_send(self.group, hint)
         except (RedisError, OSError) as error:
@@ -258,21 +263,41 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if hint["from"] == self.channel_name:
             return
         try:
-            standing = await self._run(reading.standing, self.conversation, after=self.seq)
+            await self._catch_up()
         except OperationalError:  # the page comes back by itself, and hears what it has missed
             await self.close(CLOSE_AGAIN)
-            return
-        self.seq = standing.seq
-        await self._answer(*standing.missed)
-        self._follow(wire.Cursor(turn=UUID(hint["turn"]), attempt=hint["attempt"], n=0))
+
+    async def _catch_up(self, *, before: int | None = None):
+        """Send what other sockets have brought about and this one has not heard, and follow the turns they began.
+
+        before  only what comes before this seq, for an event that is about to be sent
+        """
+        standing = await self._run(reading.standing, self.conversation, after=self.whole)
+        before = before or standing.seq + 1
+        for event in standing.missed:
+            if event.seq >= before:
+                break
+            if isinstance(event, wire.TurnFinished) and event.turn in self.pumps:  # it is told in its place, soon
+                await asyncio.wait({self.pumps[event.turn]}, timeout=PATIENCE_SECONDS)
+            if self._is_news(event):
+                await self._answer(event)
+        self._note(*range(self.whole + 1, before))  # what is not among them was no message
+        for cursor in standing.running:
+            self._follow(cursor)
+
+    def _is_news(self, event) -> bool:
+        """Whether this socket was not sent it yet. Sockets hear of one event in several ways."""
+        if isinstance(event, wire.TurnFinished):
+            return event.turn not in self.ended
+        return not isinstance(event, wire.MessageEvent) or event.seq > self.whole and event.seq not in self.told
 
     # --- answers
 
     def _started(self, cursor: wire.Cursor) -> wire.TurnStarted:
-        return wire.TurnStarted(seq=self.seq, turn=cursor.turn, attempt=cursor.attempt)
+        return wire.TurnStarted(seq=self.whole, turn=cursor.turn, attempt=cursor.attempt)
 
     def _follow(self, cursor: wire.Cursor, *, is_announced: bool = False):
-        if cursor.turn not in self.pumps:
+        if cursor.turn not in self.pumps and cursor.turn not in self.ended:
             self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor, is_announced))
 
     async def _pump(self, cursor: wire.Cursor, is_announced: bool):
@@ -281,8 +306,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
             if not is_announced:
                 await self._answer(self._started(cursor))
             async for events in turns.follow(self.tenant, self.conversation, cursor):
-                self.seq = max([self.seq, *(event.seq for event in events if isinstance(event, wire.DURABLE))])
-                await self._answer(*events)
+                if cursor.turn in self.ended:
+                    break  # the database said so first
+                if isinstance(events[-1], wire.TurnFinished) and events[-1].seq > self.whole + 1:
+                    await self._catch_up(before=events[-1].seq)
+                await self._answer(*filter(self._is_news, events))
         except OSError:
             pass  # this socket has gone; the turn goes on
         except Exception:  # the outermost frame of a task nobody awaits
@@ -290,6 +318,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
         finally:
             self.pumps.pop(cursor.turn, None)
 
+    def _note(self, *numbers: int):
+        self.told.update(number for number in numbers if number > self.whole)
+        while self.whole + 1 in self.told:
+            self.whole += 1
+            self.told.discard(self.whole)
+
     async def _answer(self, *events):
+        for event in events:
+            if isinstance(event, wire.DURABLE):
+                self._note(event.seq)
+            if isinstance(event, wire.TurnFinished):
+                self.ended.add(event.turn)
         if events:
             await self.send(text_data=wire.server_frame(list(events)))

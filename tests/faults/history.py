@@ -214,8 +214,9 @@ class _Streams:
 
     def begin(self, turn: str) -> None:
         """Its question was accepted; if that was sent again, the answer may come again, too."""
-        self.begun.discard(turn)
-        self.ended.discard(turn)
+        if turn in self.ended:
+            self.begun.discard(turn)
+            self.ended.discard(turn)
 
     def take(self, event: dict):
         """``turn.started``, ``delta`` and their like."""
