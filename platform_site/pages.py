@@ -40,6 +40,7 @@ NAVIGATION = [  # heading, name, label, icon, right
     ("Build", "agents", "Agents", "bot", "agents.view"),
     ("Build", "documents", "Knowledge", "book", "knowledge.view"),
     ("Organisation", "branding", "Branding", "brush", "branding.view"),
+    ("Organisation", "domains", "Domains", "globe", "domains.edit"),
     ("Organisation", "team", "Team", "team", "team.view"),
     ("Organisation", "keys", "Developers", "key", "keys.edit"),
     ("Organisation", "usage", "Usage and plan", "gauge", "usage.view"),

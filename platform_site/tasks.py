@@ -7,7 +7,7 @@ from celery import shared_task
 from django.db import DatabaseError
 
 from platform_site.errors import TemporaryFailure
-from tenants import directory, domains, operator_letters, relocation, room, store
+from tenants import directory, domains, operator_letters, own_domains, relocation, room, store
 from tenants.context import acting_for
 from tenants.isolation import checking, runs
 from tenants.keys import system_key
@@ -56,6 +56,18 @@ def check_isolation() -> None:
 def check_domains() -> None:
     """Look for the DNS records of the domains that are due, also of those that an operator wants to know about now."""
     domains.check_due()
+
+
+@shared_task(base=PlatformTask)
+def check_domain(*, claim_id: str, tenant_id: int) -> None:
+    """Look for the record of one domain, because its tenant's staff want to know now."""
+    own_domains.carry_out_check(UUID(claim_id), tenant_id)
+
+
+@shared_task(base=PlatformTask)
+def release_domain(*, claim_id: str, tenant_id: int, by: str) -> None:
+    """End one claim on the word of its tenant's staff. Twice changes nothing."""
+    own_domains.carry_out_release(UUID(claim_id), tenant_id, by=by)
 
 
 @shared_task(base=PlatformTask)

@@ -8,12 +8,17 @@ from branding import urls as branding
 from knowledge import urls as knowledge
 from metering import urls as metering
 from platform_site import health
+from tenants import portal as domains
 from tenants.accounts import portal as accounts
 from tenants.accounts.urls import sign_in_urls
 
 portal_urls = [
     path("invitation/<str:secret>/", accounts.invitation, name="invitation"),
     path("team/", accounts.team, name="team"),
+    path("domains/", domains.domain_list, name="domains"),
+    path("domains/<uuid:claim>/", domains.state, name="domain_state"),
+    path("domains/<uuid:claim>/check/", domains.check, name="check_domain"),
+    path("domains/<uuid:claim>/remove/", domains.remove, name="remove_domain"),
     path("developers/", accounts.keys_page, name="keys"),
     path("developers/<uuid:key>/revoke/", accounts.revoke_key, name="revoke_key"),
     path("developers/<uuid:key>/keep/", accounts.keep_key, name="keep_key"),

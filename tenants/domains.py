@@ -51,15 +51,17 @@ def claim(tenant: Tenant, host: str, *, by: str) -> DomainClaim:
         if found := mine.first():
             return found
         try:
-            return _claimed(tenant, name, by)
+            return write(tenant.pk, name, by=by, using="platform")
         except IntegrityError:  # claimed twice at the same moment
             return mine.get()
 
 
-def _claimed(tenant: Tenant, name: str, by: str) -> DomainClaim:
-    with transaction.atomic(using="platform"):
+def write(tenant_id: int, name: str, *, by: str, using: str) -> DomainClaim:
+    """A claim on a checked name. ``using``: the alias of whoever claims. Raises IntegrityError: there is one."""
+    challenge, due = secrets.token_hex(16), timezone.now() + AGAIN
+    with transaction.atomic(using=using):
         made = DomainClaim.objects.create(
-            tenant=tenant, name=name, challenge=secrets.token_hex(16), claimed_by=by, check_at=timezone.now() + AGAIN
+            tenant_id=tenant_id, name=name, challenge=challenge, claimed_by=by, check_at=due
         )
         _note(made, "claimed", by)
     return made

@@ -11,6 +11,7 @@ SENTENCES = {
     "knowledge.edit": "add, change and remove knowledge sources",
     "branding.view": "see the brand",
     "branding.edit": "change the brand",
+    "domains.edit": "add and remove the domains that lead here",
     "team.view": "see the team",
     "team.edit": "invite people and change roles",
     "keys.edit": "create and revoke API keys",

@@ -101,7 +101,7 @@ class DomainClaim(TenantOwned):
     check_at   when it is looked at next; none after the end
     """
 
-    grants = "select"
+    grants = "select, insert"  # to claim is the tenant's own; to conclude, the platform's
 
     class State(models.TextChoices):
         WAITING = "waiting", "Waits for its DNS record"

@@ -22,10 +22,12 @@ from agents.models import AgentConfig
 from branding.models import Branding
 from knowledge.bases import ensure_default
 from knowledge.models import Document, Passage
+from tenants import own_domains
 from tenants.accounts import invitations, keys
 from tenants.accounts.models import ApiKey, Invitation, User
-from tenants.context import TenantRef, acting_for
+from tenants.context import TenantRef, acting_for, acting_for_platform
 from tenants.ids import uuid7
+from tenants.models import DomainClaim
 
 PARAMETER = re.compile(r"<(?:\w+:)?(\w+)>")
 REGEX_GROUP = re.compile(r"\^?\(\?P<(\w+)>[^)]*\)(/?)\$")  # such as Django's admin has two
@@ -155,10 +157,13 @@ def fill(tenant: TenantRef, twins: Twins | None = None) -> Victim:
         ApiKey.objects.filter(pk=row.pk).update(id=ids.key)
         _document(canary, ids.document)
         _conversation(canary, version, ids.conversation)
+        claim = own_domains.claim(f"{canary}.example.com", by=canary)
         cache.set("canary", canary, 600)
+    with acting_for_platform("a test"):
+        DomainClaim.objects.filter(pk=claim.pk).update(check_at=None)  # the clock leaves it alone
     named = {
         "agent": agent.pk, "key": ids.key, "document_id": ids.document, "conversation": ids.conversation,
-        "secret": ids.secret, "uidb36": ids.staff.hex,
+        "secret": ids.secret, "uidb36": ids.staff.hex, "claim": claim.pk,
     }  # fmt: skip
     return Victim(tenant, canary, {name: str(value) for name, value in named.items()}, key)
 
@@ -193,7 +198,7 @@ def random_ids(victim: Victim) -> dict[str, str]:
 
 def snapshot(tenant: TenantRef) -> dict[str, list]:
     """Everything the victim's tables hold that a foreign caller must not change; that its own people came is not."""
-    models = (ApiKey, Invitation, User, Document, Passage, AgentConfig, Branding)
+    models = (ApiKey, Invitation, User, Document, Passage, AgentConfig, Branding, DomainClaim)
     with acting_for(tenant):
         rows = {model.__name__: list(model.objects.order_by("pk").values()) for model in models}
         for user in rows["User"]:

@@ -26,6 +26,8 @@ PLATFORM_TASKS = {
     "platform_site.tasks.check_isolation_of",
     "platform_site.tasks.finish_move",
     "platform_site.tasks.check_domains",
+    "platform_site.tasks.check_domain",
+    "platform_site.tasks.release_domain",
     "metering.tasks.relay",
     "knowledge.tasks.sweep",
     "tenants.tasks.look_after_moves",

@@ -1,4 +1,4 @@
-"""Lists the tenants: state, plan, place, size, age, level of migrations, domains. Here, because metering knows plans."""
+"""Lists the tenants: state, plan, place, size, age, level of migrations, domains. Here, for the plans."""
 
 import json
 
