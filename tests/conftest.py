@@ -131,13 +131,14 @@ def server() -> Iterator[int]:
 
 
 @contextmanager
-def web_process(*options: str, **environment: str) -> Iterator[int]:
-    """Start one web process and wait until it answers; options and environment add to ours."""
+def web_process(*options: str, fresh: bool = False, **environment: str) -> Iterator[int]:
+    """Start one web process and wait until it answers; options and environment add to ours. fresh: see running()."""
     port = free_port()
     folder = Path(os.environ["DATA_DIR"])
     folder.mkdir(parents=True, exist_ok=True)
     environment = {"PUBLIC_PORT": str(port), "SOCKET_MESSAGES": "1000", **environment}  # tests write faster than people
-    with running([*web_command(port), *options], log=folder / f"test-web-{port}.log", **environment):
+    log = folder / f"test-web-{port}.log"
+    with running([*web_command(port), *options], log=log, fresh=fresh, **environment):
         until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=90)
         yield port
 

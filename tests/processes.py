@@ -4,11 +4,16 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
+
+from tests import forking
 
 ROOT = Path(__file__).resolve().parent.parent
+Process = subprocess.Popen | forking.Fork
 
 
 def free_port() -> int:
@@ -19,19 +24,27 @@ def free_port() -> int:
 
 
 @contextmanager
-def running(command: list[str], *, log: Path, **environment: str) -> Iterator[subprocess.Popen]:
-    """The command in a process group of its own, its output in ``log``; ended with the block."""
+def running(command: list[str], *, log: Path, fresh: bool = False, **environment: str) -> Iterator[Process]:
+    """The command in a process group of its own, its output in ``log``; ended with the block.
+
+    fresh  it imports its libraries itself, as everywhere but in tests; otherwise it may begin as a fork that has them
+    """
     with log.open("w") as output:
-        process = subprocess.Popen(
-            command, cwd=ROOT, env={**os.environ, **environment}, stdout=output, stderr=output, process_group=0
-        )
+        process = start(command, output=output, environment={**os.environ, **environment}, fresh=fresh)
     try:
         yield process
     finally:
         end(process)
 
 
-def end(process: subprocess.Popen, *, seconds: float = 10) -> None:
+def start(command: list[str], *, output: IO[str], environment: dict[str, str], fresh: bool = False) -> Process:
+    """Start the command in a process group of its own."""
+    if not fresh and forking.POSSIBLE and command[:2] == [sys.executable, "-m"]:
+        return forking.start(command, output=output.fileno(), environment=environment)
+    return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0)
+
+
+def end(process: Process, *, seconds: float = 10) -> None:
     """Ask the group to stop, then make it."""
     for sign in (signal.SIGTERM, signal.SIGKILL):
         try:

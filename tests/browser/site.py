@@ -2,15 +2,14 @@
 
 import os
 import signal
-import subprocess
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import httpx
 
-from tests.conftest import ROOT, until, web_command
+from tests.conftest import until, web_command
 from tests.faults.line import Line
-from tests.processes import end, free_port
+from tests.processes import Process, end, free_port, start
 
 TOKEN_SECONDS = "0.02"  # of the demo model: slow enough to be seen streaming
 
@@ -27,7 +26,7 @@ class Site:
             "QDRANT_URL": f"http://127.0.0.1:{self.vectors.port}",
             "OFFLINE_TOKEN_SECONDS": TOKEN_SECONDS,
         }
-        self._process: subprocess.Popen | None = None
+        self._process: Process | None = None
 
     def url(self, name: str, path: str = "/") -> str:
         """An address on a tenant's host, by its slug, or on another host below localhost."""
@@ -36,10 +35,7 @@ class Site:
     def start(self) -> None:
         """Start the process; see wait()."""
         with (Path(os.environ["DATA_DIR"]) / f"test-web-{self.port}.log").open("a") as log:
-            self._process = subprocess.Popen(
-                web_command(self.port), cwd=ROOT, env=os.environ | self.environment, stdout=log, stderr=log,
-                process_group=0,
-            )  # fmt: skip
+            self._process = start(web_command(self.port), output=log, environment=os.environ | self.environment)
 
     def wait(self) -> None:
         """Until the process answers."""

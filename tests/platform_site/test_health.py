@@ -100,7 +100,7 @@ def test_g3_a_body_that_is_too_large_is_413_before_it_is_read(acme, server):
 
 
 def test_r4_without_a_database_the_probes_still_tell_the_truth(acme):
-    with web_process(DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none") as port:
+    with web_process(fresh=True, DATABASE_URL="postgresql://nobody:x@127.0.0.1:9/none") as port:
         for host in ("10.0.0.7", "nobody.example", host_of(acme), "platform.localhost"):
             headers = {"host": host, "x-forwarded-for": "203.0.113.9", "cookie": "session=" + "x" * 32}
             live, ready = (
