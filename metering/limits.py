@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from django.conf import settings
 from redis import RedisError
@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 SETTLED_SECONDS = 900  # a settle repeated within this time changes nothing
 IDLE_SECONDS = 24 * 3600  # counters of an idle tenant go; they are filled again from the ledger
-FILL_SECONDS = 5
+FILL_SECONDS, WAIT_SECONDS = 5, 0.005  # for a fill by this process, between looks at another's
 SESSION_RETRY_SECONDS = 5
 LEDGER_RETRY_SECONDS = 60
 
@@ -148,27 +148,19 @@ def _settled(turn_id: UUID, attempt: int) -> str:
 
 
 def _fill() -> None:
-    """Set the counters from the ledger; one process does, the others wait a moment.
-
-    A use reaches the ledger first and is settled then, so what was settled late by now is in what the ledger says.
-    """
-    lock = redis_key("lim", "lock")
-    if not store.client().set(lock, 1, nx=True, px=FILL_SECONDS * 1000):
-        time.sleep(0.005)
+    """Set the counters from the ledger; one process does, the others wait a moment."""
+    lim, late, attempt = redis_key("lim"), redis_key("lim", "late"), uuid4().hex
+    if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
+        time.sleep(WAIT_SECONDS)
         return
-    late = redis_key("lim", "late")
-    try:
-        store.client().delete(late)
-        newest = counting.newest()  # before the sums: what comes in between is counted twice, which is the safe side
-        counted = counting.counted()
-        pairs = [number for pair in counted.buckets.items() for number in pair]
-        _run(
-            "fill",
-            [redis_key("lim"), redis_key("res"), late, *(_settled(*use) for use in newest)],
-            [counted.month_name, counted.month, IDLE_SECONDS * 1000, SETTLED_SECONDS * 1000, *pairs],
-        )
-    finally:
-        store.client().delete(lock)
+    newest = counting.newest()  # before the sums: what comes in between is counted twice, which is the safe side
+    counted = counting.counted()
+    pairs = [number for pair in counted.buckets.items() for number in pair]
+    _run(
+        "fill",
+        [lim, redis_key("res"), late, *(_settled(*use) for use in newest)],
+        [counted.month_name, counted.month, IDLE_SECONDS * 1000, SETTLED_SECONDS * 1000, attempt, *pairs],
+    )
 
 
 def _admitted_by_ledger(turn_id: UUID, tokens: int, allowed: Allowances) -> Reservation:

@@ -1,9 +1,9 @@
 -- Sets the counters to what the ledger says, plus live reservations and what was settled meanwhile; once.
 -- KEYS lim, res and late as in reserve.lua, then those that `settle` remembers the ledger's newest uses by
--- ARGV month, its tokens, idle ms, ms to remember, then pairs: bucket, its tokens
--- gives 1: filled; 0: another caller has filled them
+-- ARGV month, its tokens, idle ms, ms to remember, the attempt's name, then pairs: bucket, its tokens
+-- gives 1: filled; 0: not what was begun: emptied meanwhile, or begun by another caller
 local lim, res, late = KEYS[1], KEYS[2], KEYS[3]
-if redis.call('HEXISTS', lim, 'ready') == 1 then return 0 end
+if redis.call('HGET', lim, 'filling') ~= ARGV[5] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local bucket = math.floor(now / 300000)
@@ -26,7 +26,7 @@ end
 
 redis.call('DEL', lim)
 redis.call('HSET', lim, 'ready', 1, 'newest', bucket, 'm:' .. ARGV[1], ARGV[2])
-for i = 5, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
+for i = 6, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
 for turn, claim in pairs(live) do
   local size, of_bucket, of_month, conversation = claim:match('^(%d+):(%d+):([^:]+):(.+)$')
   redis.call('HSET', lim, 'r:' .. turn, claim)

@@ -5,6 +5,7 @@
 --                 m:<YYYY-MM>       tokens in one month
 --                 r:<turn>          a live reservation, "tokens:bucket:month:conversation"
 --                 c:<conversation>  how many live reservations it has; sessions: conversations that have one
+--                 filling, filling until   who fills the counters; ms
 --                 newest            the newest bucket that a reservation was in
 --      res  zset  turn -> when its reservation lapses (ms)
 --      late hash  of the other scripts: what was settled while not ready, for whoever fills the counters

@@ -11,7 +11,7 @@ import pytest
 from django.db import connections
 from django.test.utils import CaptureQueriesContext
 
-from metering import limits, plans
+from metering import counting, limits, plans
 from metering.errors import LimitReached
 from metering.models import Plan, Subscription
 from metering.outbox import events
@@ -261,6 +261,27 @@ def test_use_that_meets_an_emptied_store_is_counted_once(acme, settled):
         limits.settle(turn_id=turn, tokens=200)
     claim(acme, 20)
     assert counters(acme)["m"] == 220 + 10 * (settled == "after it")
+
+
+def test_counters_summed_before_the_store_was_emptied_are_not_taken(acme, monkeypatch):
+    claim(acme, 1)
+    counted = counting.counted
+
+    def slowly():
+        found = counted()
+        if not emptied:
+            emptied.append(True)
+            with acting_for(acme):
+                store.client().delete(redis_key("lim"), redis_key("res"))
+            record(acme, 600)  # by another process, which filled the counters and spent meanwhile
+        return found
+
+    emptied: list[bool] = []
+    with acting_for(acme):
+        store.client().delete(redis_key("lim"), redis_key("res"))
+    monkeypatch.setattr(counting, "counted", slowly)
+    assert not spend(acme, tokens=401)
+    assert spend(acme, tokens=400)
 
 
 def test_a_claim_whose_use_was_filled_in_is_given_back_when_it_is_settled(acme, settings):
