@@ -149,7 +149,7 @@ async def _finished(tenant: TenantRef, opened) -> dict:
 
 
 def _followed(tenant: TenantRef, opened, cursor: wire.Cursor | None = None):
-    if opened.new:
+    if opened.new and opened.state == "agent":
         turns.launch(tenant, opened)
     start = wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0)
     return turns.follow(tenant, opened.conversation, cursor or start)

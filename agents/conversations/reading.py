@@ -1,11 +1,12 @@
 """Reads conversations: what the end user sees, and what the model is given."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from django.conf import settings
 from django.db import connections
+from django.db.models import Exists, OuterRef, Q
 
 from agents import wire
 from agents.conversations.errors import NoConversation
@@ -62,10 +63,9 @@ def owned(conversation: UUID, visitor: Visitor) -> Conversation:
 
 def needs_no_place(conversation: UUID, visitor: Visitor, client_id: UUID) -> bool:
     """Whether a message of this visitor begins no turn: it was stored before, or nobody answers by machine."""
-    row = Conversation.objects.filter(pk=conversation, end_user__secret_hash=visitor.secret_hash).first()
-    if row is None:
-        return False
-    return row.state != Conversation.State.AGENT or row.turns.filter(client_id=client_id).exists()
+    mine = Conversation.objects.filter(pk=conversation, end_user__secret_hash=visitor.secret_hash)
+    stored = Exists(Turn.objects.filter(conversation=OuterRef("pk"), client_id=client_id))
+    return mine.filter(~Q(state=Conversation.State.AGENT) | stored).exists()
 
 
 def of_channel(conversation: UUID, channel: str) -> Conversation:
@@ -151,7 +151,7 @@ def as_history(rows: Iterable[tuple[UUID, str, bytes]]) -> list[dict]:
 
 
 def opened(conversation: UUID, client_id: UUID) -> Opened:
-    """A turn that was opened before, as `recording.open_turn` returned it. Raises NoConversation."""
+    """A turn that was opened before, without what is known `as_it_stands`. Raises NoConversation."""
     turn = Turn.objects.filter(conversation_id=conversation, client_id=client_id).select_related("conversation").first()
     if turn is None:
         raise NoConversation
@@ -159,8 +159,21 @@ def opened(conversation: UUID, client_id: UUID) -> Opened:
     return Opened(
         conversation=conversation, turn=turn.pk, attempt=turn.attempt, client_id=client_id, message=message.pk,
         seq=message.seq, created_at=message.created_at, question=message.text, state=turn.conversation.state,
-        new=False, agent_id=turn.conversation.agent_id, history=history(conversation, turn=turn.pk, before=message.seq),
+        new=False, agent_id=turn.conversation.agent_id,
     )  # fmt: skip
+
+
+def as_it_stands(opened: Opened) -> Opened:
+    """With what has been said by now, and the newest of the turns that still run and were asked for earlier."""
+    earlier = Turn.objects.filter(
+        conversation_id=opened.conversation, state=Turn.State.RUNNING, messages__role="user",
+        messages__seq__lt=opened.seq,
+    )  # fmt: skip
+    return replace(
+        opened,
+        behind=earlier.order_by("-messages__seq").values_list("pk", flat=True).first(),
+        history=history(opened.conversation, turn=opened.turn, before=opened.seq),
+    )
 
 
 def as_wire(message: Message, *, is_new: bool = False) -> wire.StoredMessage:

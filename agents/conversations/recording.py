@@ -46,9 +46,10 @@ def checked_text(text: str) -> str:
     return clean
 
 
-# All or nothing, and without a transaction's two further round trips. The lock comes first: what waited for it sees the
-# conversation as it is now. A client id that has come before adds nothing and has no seq. What was said before comes
-# along, one row each; without what was being stored just then (see `reading.history`).
+# All or nothing, and without a transaction's two further round trips. A client id that has come before adds nothing and
+# has no seq. What was said before comes along, one row each. The lock gives each question its place, but whoever waited
+# for it still sees turns and messages as they were before; `seen`, the counter of that time, tells (see `open_turn`).
+# Where people answer, a message waits for nobody: its turn has ended as it begins.
 OPEN_TURN = """
 with conversation as (
     select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
@@ -58,9 +59,11 @@ with conversation as (
     select count(*) as turns, (array_agg(t.id order by t.started_at desc))[1] as newest
     from conversations_turn t join conversation on t.conversation_id = conversation.id where t.state = 'running'
 ), turn as (
-    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at)
-    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation, busy
-    where state <> 'closed' and busy.turns <= %(most_waiting)s
+    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at, finished_at)
+    select %(turn)s, id, %(client_id)s, case state when 'agent' then 'running' else 'done' end, 1, false, %(now)s,
+        case state when 'agent' then null else %(now)s::timestamptz end
+    from conversation, busy
+    where state <> 'closed' and (state <> 'agent' or busy.turns <= %(most_waiting)s)
     on conflict (conversation_id, client_id) do nothing
     returning conversation_id
 ), counted as (
@@ -72,8 +75,9 @@ with conversation as (
         (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
     select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
 )
-select conversation.state, counted.seq, busy.turns, busy.newest, said.id, said.role, said.text
-from conversation cross join busy left join counted on true
+select conversation.state, counted.seq, seen.seq, busy.turns, busy.newest, said.id, said.role, said.text
+from conversation cross join busy join conversations_conversation seen on seen.id = conversation.id
+left join counted on true
 left join lateral (
     select id, seq, role, text from conversations_message
     where conversation_id = conversation.id and role in ('user', 'agent') order by seq desc limit %(history)s
@@ -98,16 +102,17 @@ def open_turn(
     found = _append(message, visitor, version) or _begin(message, visitor, version, channel)
     if not found:
         raise NoConversation
-    state, seq, running, behind = found[0][:4]
+    state, seq, seen, running, behind = found[0][:5]
     if state == Conversation.State.CLOSED:
         raise ConversationClosed
     if seq is None:
         return _opened_before(conversation, client_id, running)
-    return Opened(
+    opened = Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
         created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
-        behind=behind, history=reading.as_history(row[4:] for row in found if row[4]),
+        behind=behind, history=reading.as_history(row[5:] for row in found if row[5]),
     )  # fmt: skip
+    return opened if seq == seen + 1 else reading.as_it_stands(opened)
 
 
 def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
@@ -123,9 +128,9 @@ def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
 def _append(message: Message, visitor: Visitor, version) -> list[tuple]:
     """Add a message and its turn to the visitor's conversation.
 
-    Returns  rows of its state, the message's seq if it is new, how many turns were running and the newest of them,
-             and id, role and text of an earlier message, if any is there; no row where there is no such conversation
-             of this visitor
+    Returns  rows of its state, the message's seq if it is new, the seq up to which the rest is known, how many turns
+             were running and the newest of them, and id, role and text of an earlier message, if any is there; no row
+             where there is no such conversation of this visitor
     """
     sealed = Message._meta.get_field("text").pre_save(message, True)
     with connections[current().alias].cursor() as cursor:
@@ -272,7 +277,7 @@ def take_over(
             return None
         row.attempt += 1
         row.save(update_fields=["attempt"])
-        return reading.opened(row.conversation_id, row.client_id)
+        return reading.as_it_stands(reading.opened(row.conversation_id, row.client_id))
 
 
 def _record_lost_use(turn: Turn, use: Use) -> None:

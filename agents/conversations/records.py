@@ -12,7 +12,7 @@ class Opened:
     """A turn whose question is stored.
 
     new     False when the same message had come before
-    behind  the newest turn of the conversation that was running then
+    behind  a turn of the conversation that was asked for earlier and was running then, if any was
     """
 
     conversation: UUID

@@ -6,7 +6,7 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 import asyncio
 import logging
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
 
@@ -52,7 +52,6 @@ class Running:
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
 _ended: list[str] = []  # members of turns that have ended: their leases go with the next renewal
-_lines: dict[tuple[int, UUID], asyncio.Lock] = {}  # by tenant id and conversation
 
 
 def take_ended() -> list[str]:
@@ -87,7 +86,7 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
     except PlatformError:
         lease.drop(turn, attempt=1)
         raise
-    if not opened.new:
+    if not opened.new or opened.state != "agent":
         lease.drop(turn, attempt=1)
     return opened
 
@@ -95,22 +94,21 @@ def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: st
 async def start(tenant: TenantRef, **question) -> Opened:
     """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two.
 
-    Raises  what ``open_turn`` does, and NotStored; Crowded also for a message stored before, unless its turn runs here
+    Raises  what ``open_turn`` does, and NotStored
     """
     recording.checked_text(question["text"])
-    if admission.is_full(tenant.id) and not _runs(tenant, question["client_id"]):
-        raise Crowded(retry_after=admission.RETRY_SECONDS)  # a flood must not cost as much as a look into the database
     return await asyncio.shield(_start(tenant, question))
 
 
-def _runs(tenant: TenantRef, client_id: UUID) -> bool:
-    return any(one.opened.client_id == client_id for one in here() if one.tenant.id == tenant.id)
+def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
+    """Whether a turn of the conversation runs here."""
+    return any(one.opened.conversation == conversation for one in _running.values() if one.tenant.id == tenant.id)
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
     """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
     opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
-    if (tenant.id, question["conversation"]) not in _lines and admission.has_room(tenant.id):
+    if admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"]):
         found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
     try:
         opened = await _stored(opening)
@@ -146,39 +144,29 @@ def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None)
 
 
 async def _run(running: Running) -> None:
-    line = _lines.setdefault((running.tenant.id, running.opened.conversation), asyncio.Lock())
     answer = engine.Answer()
     finished = None
     try:
-        finished = await _in_line(running, line, answer)
+        finished = await _in_line(running, answer)
     except OperationalError:  # its lease lapses, and it is taken over once its database is back
         logger.warning("turn left", extra={"turn": str(running.opened.turn)})
     except Exception:  # the outermost frame of a turn: nobody awaits it
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
     finally:
         _running.pop((running.tenant.id, running.opened.turn), None)
-        if not line._waiters and not line.locked():
-            _lines.pop((running.tenant.id, running.opened.conversation), None)
         running.log.end(finished)
         if finished:
             _ended.append(running.member)
 
 
-async def _in_line(running: Running, line: asyncio.Lock, answer: engine.Answer) -> wire.TurnFinished | None:
+async def _in_line(running: Running, answer: engine.Answer) -> wire.TurnFinished | None:
     """Wait for the conversation's earlier turns, answer, store. Stopped while it waits, it ends unanswered."""
-    waited = line.locked()
-    if waited:
-        _say_waiting(running, None)
     try:
-        async with line:
-            waited = await _wait_elsewhere(running) or waited
-            if waited:
-                _say_waiting(running, 0)
-            async with admission.place(running.tenant.id, partial(_say_waiting, running)):
-                if waited:
-                    running.opened = await patience.run(running.tenant, _with_history, running.opened)
-                await _answer(running, answer)
-                return await _store(running, answer)
+        if running.opened.behind:
+            await _wait_for_earlier(running)
+        async with admission.place(running.tenant.id, partial(_say_waiting, running)):
+            await _answer(running, answer)
+            return await _store(running, answer)
     except asyncio.CancelledError:
         if not running.stopped:
             raise
@@ -190,25 +178,18 @@ async def _store(running: Running, answer: engine.Answer) -> wire.TurnFinished |
     return await engine.store(running.tenant, running.opened, running.log, answer, wanted=lambda: not running.abandoned)
 
 
-async def _wait_elsewhere(running: Running) -> bool:
-    """Whether an earlier turn of the conversation ran in another process; it has ended now."""
-    before = running.opened.behind
-    if before is None or (running.tenant.id, before) in _running:
-        return False
+async def _wait_for_earlier(running: Running) -> None:
+    """Wait until no earlier turn of the conversation runs, here or in another process, and learn what was said."""
     _say_waiting(running, None)
-    async for _ in follow(running.tenant, running.opened.conversation, wire.Cursor(turn=before, attempt=1, n=0)):
-        pass
-    return True
+    while behind := running.opened.behind:  # one that was stopped in line leaves those before it
+        async for _ in follow(running.tenant, running.opened.conversation, wire.Cursor(turn=behind, attempt=1, n=0)):
+            pass
+        running.opened = await patience.run(running.tenant, reading.as_it_stands, running.opened)
+    _say_waiting(running, 0)
 
 
 def _say_waiting(running: Running, place: int | None) -> None:
     running.log.append(wire.Waiting, place=place)
-
-
-def _with_history(opened: Opened) -> Opened:
-    """With the answers that did not exist yet when the question was stored."""
-    history = reading.history(opened.conversation, turn=opened.turn, before=opened.seq)
-    return replace(opened, history=history)
 
 
 async def _answer(running: Running, answer: engine.Answer) -> None:

@@ -122,6 +122,8 @@ async def test_a_flooding_tenant_waits_in_line_is_refused_and_leaves_room_for_ot
 
 async def _flood(browser: Browser, stranger: Browser) -> None:
     async with browser.socket() as first, Browser(browser.tenant, browser.port).socket() as second:
+        known = await first.ask("[[say=Before.]]")
+        await first.until("turn.finished")
         await first.ask(LONG)
         running = await first.until("delta")
         await second.ask("[[say=Now I.]]")
@@ -131,6 +133,8 @@ async def _flood(browser: Browser, stranger: Browser) -> None:
             refused = await third.ask("Me, too?")
             error = await third.next()
             assert (error["code"], error["id"], error["retry_after"]) == ("crowded", refused, 5)
+        await first.ask("[[say=Before.]]", client_id=known)
+        assert (await first.until("accepted"))["id"] == known  # sent again, it needs no place
         async with stranger.socket() as chat:
             await chat.ask("[[say=At once.]]")
             assert (await chat.until("turn.finished"))["message"]["text"] == "At once."

@@ -100,10 +100,30 @@ def test_nothing_is_stored_in_a_closed_conversation(acme):
         assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 1
 
 
-def test_where_people_answer_a_message_is_stored_for_them(acme):
+def test_where_people_answer_messages_are_stored_for_them_and_wait_for_no_answer(acme):
+    with acting_for(acme):
+        conversation = uuid4()
+        for _ in range(1 + recording.MOST_WAITING):
+            ask(conversation)
+        Conversation.objects.update(state=Conversation.State.HUMAN)
+        opened = [ask(conversation) for _ in range(3)]
+        assert [(one.state, one.seq, one.new) for one in opened] == [("human", seq, True) for seq in (7, 8, 9)]
+        assert Turn.objects.filter(state="running").count() == 1 + recording.MOST_WAITING
+
+
+def test_a_question_that_was_stored_beside_another_knows_what_runs_before_it(acme):
     with acting_for(acme):
         conversation = uuid4()
         ask(conversation)
-        Conversation.objects.update(state=Conversation.State.HUMAN)
-        opened = ask(conversation)
-        assert (opened.state, opened.seq, opened.new) == ("human", 2, True)
+    opened = sorted(ask_at_once(acme, conversation, [uuid4() for _ in range(AT_ONCE)]), key=lambda one: one.seq)
+    for number, one in enumerate(opened[1:], 1):
+        assert one.behind in [earlier.turn for earlier in opened[:number]]
+    assert [len(one.history) for one in opened] == list(range(1, AT_ONCE + 1))
+
+
+def test_a_turn_that_is_taken_over_stays_behind_those_asked_for_before_it(acme):
+    with acting_for(acme):
+        conversation = uuid4()
+        first, second = ask(conversation), ask(conversation)
+        assert recording.take_over(second.turn, attempt=1).behind == first.turn
+        assert recording.take_over(first.turn, attempt=1).behind is None
