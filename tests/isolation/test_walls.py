@@ -21,8 +21,8 @@ from tenants.isolation import attempts, catalogue, messages, schemas, shared_row
 from tenants.models import Tenant
 from tenants.tasks import HEADER, TenantTask
 from tests.conftest import host_of, repeats
+from tests.isolation.callers import caller, comparable
 from tests.isolation.matrix import fill, routes
-from tests.isolation.test_routes import caller, comparable
 from tests.knowledge.ingesting import found, read_here, unheard_of
 
 LOGOUT = "accounts/logout/"
