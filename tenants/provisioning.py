@@ -14,7 +14,7 @@ from django.db.models import Q
 from django.utils import timezone
 
 from platform_site.errors import Conflict
-from tenants import crypto, directory, names, placements, registry, room, schemas
+from tenants import crypto, directory, names, openings, placements, registry, room, schemas
 from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NameTaken
 from tenants.models import AuditEvent, Database, Domain, Tenant
@@ -82,7 +82,7 @@ def _alone(name: str) -> Iterator[None]:
 
 def _place(name: str, database: str, dedicated: bool, by: str) -> Database:
     if dedicated:
-        return placements.open_dedicated(reserved_for=name, by=by)
+        return openings.open_dedicated(reserved_for=name, by=by)
     return placements.for_new_tenant(database) if database else room.with_room()
 
 

@@ -15,7 +15,7 @@ from django.utils import timezone
 
 from platform_site import tasks as clock_tasks
 from platform_site.errors import Conflict, PlatformError, TemporaryFailure
-from tenants import placements, room, tasks
+from tenants import openings, room, tasks
 from tenants.errors import QueueSilent
 from tenants.models import Database, Move, Tenant
 from tenants.moves import orders
@@ -65,7 +65,7 @@ def foresee(tenant: Tenant, target: Database | None) -> Outlook:
     except (DatabaseError, psycopg.Error) as error:
         logger.warning("move not foreseen", extra={"of_tenant": tenant.pk, "error": str(error)})
         raise TemporaryFailure(f"The database of {tenant} cannot be asked now; see the web process's log.") from error
-    near, ahead = target or placements.beside(), found["way"] == AHEAD
+    near, ahead = target or openings.beside(), found["way"] == AHEAD
     under_lock = max(LEAST_SECONDS, round(found["bytes"] / BYTES_PER_SECOND, 1))
     return Outlook(
         source=tenant.database,

@@ -10,7 +10,7 @@ import psycopg
 from django.db.models import Count, F, QuerySet
 
 from platform_site.errors import Conflict
-from tenants import databases, placements, servers
+from tenants import databases, openings, servers
 from tenants.errors import NoAddress, TenantUnavailable
 from tenants.models import Database
 
@@ -30,7 +30,7 @@ def with_room() -> Database:
     """
     if found := _first_with_room():
         return found
-    with placements.opening_alone():
+    with openings.opening_alone():
         return _first_with_room() or _open_next("no room in the others")
 
 
@@ -43,7 +43,7 @@ def keep(*, by: str) -> Database | None:
     measure()
     if not _all_are_filling():
         return None
-    with placements.opening_alone():
+    with openings.opening_alone():
         if not _all_are_filling():
             return None
         try:
@@ -57,7 +57,7 @@ def lacking() -> str:
     """What operators must know of room that runs out and cannot be made; "" while all is well."""
     if not _all_are_filling():
         return ""
-    if placements.beside():
+    if openings.beside():
         return "All shared databases are filling. The next is opened within minutes; if not, see the worker's log."
     return (
         "All shared databases are filling, and no server is marked on which another may be opened. Mark one under "
@@ -116,13 +116,13 @@ def _bytes_of(database: Database) -> int:
 
 
 def _open_next(by: str) -> Database:
-    near = placements.beside()
+    near = openings.beside()
     if near is None:
         raise TenantUnavailable(
             "No shared database has room, and no server is marked on which one may be opened. See manage.py database."
         )
     try:
-        return placements.finish_shared(by=by, near=near)
+        return openings.finish_shared(by=by, near=near)
     except psycopg.errors.InsufficientPrivilege:
         raise TenantUnavailable(
             "No shared database takes new tenants, and our login may not make one. Make one known with "

@@ -6,7 +6,7 @@ import psycopg
 from django.db import DatabaseError
 
 from platform_site.errors import PlatformError
-from tenants import databases, placements, schemas
+from tenants import databases, openings, schemas
 from tenants.models import Database, Move, role_name
 from tenants.moves import changes, exclusion
 
@@ -22,7 +22,7 @@ def drop_old(move: Move, state: str) -> None:
         if source.state != Database.State.DROPPING:
             schemas.drop(source, move.old_schema, role)
         if _is_nobodys(source):
-            placements.drop_dedicated(source, by=move.ordered_by)
+            openings.drop_dedicated(source, by=move.ordered_by)
             move.source = None
     move.state = state
     move.save(update_fields=["state", "source"])
@@ -66,7 +66,7 @@ def _throw_copy_away(move: Move) -> None:
     if target and target.state != Database.State.DROPPING:
         schemas.drop(target, move.tenant.schema_name, role_name(target.pk, move.tenant_id))
     if opened:
-        placements.drop_dedicated(opened, by=move.ordered_by)
+        openings.drop_dedicated(opened, by=move.ordered_by)
         move.target = None
 
 

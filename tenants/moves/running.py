@@ -15,7 +15,7 @@ from django.utils import timezone
 from psycopg import Connection
 
 from platform_site.errors import Conflict, PlatformError
-from tenants import databases, directory, placements, schema_template, schemas
+from tenants import databases, directory, openings, schema_template, schemas
 from tenants.context import learn_move
 from tenants.errors import MoveCancelled
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
@@ -74,7 +74,7 @@ def _prepare(move: Move) -> None:
     """An empty schema of this release at the target; what an earlier attempt left goes."""
     steps.reach(move, Move.State.PREPARING, "opening")
     if move.target is None:
-        move.target = placements.open_dedicated(reserved_for=move.purpose, by=move.ordered_by)
+        move.target = openings.open_dedicated(reserved_for=move.purpose, by=move.ordered_by)
     steps.reach(move, Move.State.PREPARING, "emptying")
     _refuse_twins(move.source, move.target)
     changes.end(databases.provision_address(move.source), move.log_schema)

@@ -9,7 +9,7 @@ from celery.signals import before_task_publish
 from django.db import connections
 
 from platform_site.logs import ContextFilter, JsonFormatter
-from tenants import placements, provisioning
+from tenants import openings, provisioning
 from tenants.context import TenantRef, acting_for_platform
 from tenants.models import Database, Tenant
 from tests.isolation.matrix import Twins, World, fill
@@ -73,4 +73,4 @@ def drop_dedicated(tenant: TenantRef) -> None:
         row = Tenant.objects.select_related("database").get(pk=tenant.id)
         shared = Database.objects.get(name="shared_1")
         Tenant.objects.filter(pk=row.pk).update(database=shared, state=Tenant.State.PROVISIONING)
-        placements.drop_dedicated(row.database, by="a test")
+        openings.drop_dedicated(row.database, by="a test")

@@ -9,7 +9,7 @@ from django.db.models import Count, F
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents.conversations.models import EndUser
-from tenants import databases, lifecycle, placements
+from tenants import databases, lifecycle, openings
 from tenants.context import TenantRef, acting_for, acting_for_platform
 from tenants.models import Database, Move
 from tenants.moves import copying, orders, running
@@ -22,7 +22,7 @@ def another(tenant: TenantRef) -> Database:
         shared = Database.objects.filter(kind="shared", state="open").annotate(living=Count("tenants"))
         room = shared.filter(living__lt=F("capacity_tenants")).order_by("-pk")
         others = [database for database in room if not databases.is_same(database, home)]
-        return others[0] if others else placements.open_shared(by="a test")
+        return others[0] if others else openings.open_shared(by="a test")
 
 
 def home_of(tenant: TenantRef) -> Database:

@@ -14,7 +14,7 @@ from django.urls import reverse
 from agents.conversations.models import EndUser
 from metering import attention
 from platform_site.errors import Conflict
-from tenants import lifecycle, placements, relocation
+from tenants import lifecycle, openings, placements, relocation
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tenants.isolation import runs
@@ -210,7 +210,7 @@ def test_marking_a_tenant_as_regulated_offers_a_database_of_its_own_first(homing
 def test_a_target_in_another_region_than_the_files_is_said(acme, browser, settings, files, warned):
     settings.REGION = files
     with acting_for_platform("a test"):
-        near = placements.beside()
+        near = openings.beside()
         placements.set_limits(near, region="eu-north")
     try:
         page = browser.get(f"{url('tenants_tenant_move', acme.id)}?to=dedicated").content.decode()

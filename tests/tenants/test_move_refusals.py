@@ -10,7 +10,7 @@ from psycopg.conninfo import conninfo_to_dict
 
 from agents.conversations.models import EndUser
 from platform_site.errors import Conflict
-from tenants import databases, lifecycle, placements, relocation, schemas
+from tenants import databases, lifecycle, openings, placements, relocation, schemas
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
 from tenants.moves import exclusion, orders, remains, running, steps
@@ -108,7 +108,7 @@ def test_of_go_back_and_finish_at_once_going_back_wins(acme, second):
 def test_nobody_returns_into_a_dedicated_database_that_another_lives_in(acme, globex):
     """Both were possible once; the refusal must come before writers wait, because then only going on is possible."""
     with acting_for_platform("a test"):
-        own = placements.open_dedicated(reserved_for="nobody", by="a test")
+        own = openings.open_dedicated(reserved_for="nobody", by="a test")
         try:
             with pytest.raises(Conflict, match="for one tenant alone"):
                 orders.plan(lifecycle.named(globex.slug), own, by="a test")
@@ -122,7 +122,7 @@ def test_nobody_returns_into_a_dedicated_database_that_another_lives_in(acme, gl
         finally:
             Tenant.objects.filter(pk=globex.id).update(database=home)
             Move.objects.filter(source=own).delete()
-            placements.drop_dedicated(own, by="a test")
+            openings.drop_dedicated(own, by="a test")
 
 
 def test_a_database_that_is_being_emptied_takes_back_whom_it_keeps_and_nobody_else(acme, globex, second):

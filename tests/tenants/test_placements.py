@@ -21,7 +21,18 @@ from agents.conversations.models import EndUser
 from metering import attention
 from platform_site import tasks as clock_tasks
 from platform_site.errors import Conflict
-from tenants import crypto, databases, directory, operator_letters, placements, provisioning, room, servers, store
+from tenants import (
+    crypto,
+    databases,
+    directory,
+    openings,
+    operator_letters,
+    placements,
+    provisioning,
+    room,
+    servers,
+    store,
+)
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.errors import TenantUnavailable
@@ -50,7 +61,7 @@ def remove(name: str) -> None:
         row = Tenant.objects.select_related("database").get(slug=name)
         shared = Database.objects.get(name="shared_1")
         Tenant.objects.filter(pk=row.pk).update(database=shared, state=Tenant.State.PROVISIONING)
-        placements.drop_dedicated(row.database, by="a test")
+        openings.drop_dedicated(row.database, by="a test")
 
 
 def row_of(tenant) -> Database:
@@ -112,14 +123,14 @@ def test_a_dedicated_database_holds_one_tenant_and_keeps_its_kind(lonely, acme):
         with pytest.raises(IntegrityError, match="never changes"):
             Database.objects.filter(pk=place.pk).update(kind="shared")
         with pytest.raises(Conflict):
-            placements.drop_dedicated(place, by="a test")
+            openings.drop_dedicated(place, by="a test")
     with pytest.raises(Conflict):
         provisioning.create(name=f"n{uuid4().hex}", vertical="healthcare", plan="pro", database=place.name, by="a test")
 
 
 def test_a_new_password_is_a_new_alias_and_the_tenant_works_on(lonely):
     with acting_for_platform("a test"):
-        placements.change_password(row_of(lonely))
+        openings.change_password(row_of(lonely))
     directory.forget()
     fresh = directory.by_id(lonely.id)
     assert fresh.alias != lonely.alias
@@ -139,40 +150,40 @@ def test_a_stored_password_opens_in_its_own_row_only(lonely):
 def test_r15_a_killed_opening_is_finished_by_the_next_run(reached):
     purpose = f"killed-{uuid4().hex[:8]}"
     with acting_for_platform("a test"):
-        row = placements._new_row(Database.Kind.DEDICATED, purpose)
+        row = openings._new_row(Database.Kind.DEDICATED, purpose)
         with servers.connected() as server:
             if reached != "row":
-                placements._ensure_login(server, row.login_role, "other")
+                openings._ensure_login(server, row.login_role, "other")
             if reached == "database":
                 server.execute(f"create database {row.database_name} allow_connections false")
-        opened = placements.open_dedicated(reserved_for=purpose, by="a test")
+        opened = openings.open_dedicated(reserved_for=purpose, by="a test")
         assert (opened.pk, opened.state) == (row.pk, "open")
         assert placements.check(opened)["faults"] == []
-        placements.drop_dedicated(opened, by="a test")
+        openings.drop_dedicated(opened, by="a test")
         assert databases_and_roles(row) == (0, 0)
         assert not Database.objects.filter(pk=row.pk).exists()
 
 
 def test_a_killed_drop_is_finished_by_the_next_one():
     with acting_for_platform("a test"):
-        row = placements.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
+        row = openings.open_dedicated(reserved_for=f"drop-{uuid4().hex[:8]}", by="a test")
         with servers.connected() as server:
             server.execute(f"drop database {row.database_name}")
-        placements.drop_dedicated(row, by="a test")
+        openings.drop_dedicated(row, by="a test")
     assert databases_and_roles(row) == (0, 0)
 
 
 def test_a_drop_waits_for_whom_it_may_not_send_away():
     """As an automatic vacuum is no role's, the run time's session is none that the provisioning login may end."""
     with acting_for_platform("a test"):
-        row = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+        row = openings.open_dedicated(reserved_for=uuid4().hex, by="a test")
         ours = psycopg.conninfo.conninfo_to_dict(settings.DATABASE_URL)
         with servers.connected() as server:
             server.execute(f"grant connect on database {row.database_name} to {ours['user']}")
         there = psycopg.connect(**ours | {"dbname": row.database_name})
         leaving = Timer(0.3, there.close)
         leaving.start()
-        placements.drop_dedicated(row, by="a test")
+        openings.drop_dedicated(row, by="a test")
         leaving.join()
     assert databases_and_roles(row) == (0, 0)
 
@@ -252,7 +263,7 @@ def test_two_clocks_at_once_open_one_more_database_and_then_none(all_full):
 
 def test_a_clock_that_was_killed_while_it_opened_one_is_followed_by_one_that_finishes_it(all_full):
     with acting_for_platform("a test"):
-        left = placements._new_row(Database.Kind.SHARED, "", placements.beside())
+        left = openings._new_row(Database.Kind.SHARED, "", openings.beside())
         assert room.keep(by="a test").pk == left.pk
     assert [one.state for one in opened_since(all_full)] == ["open"]
 
@@ -302,9 +313,9 @@ def test_a_database_that_holds_all_its_bytes_takes_nobody(all_full):
 
 def test_a_new_database_is_opened_on_the_server_and_in_the_region_that_an_operator_marked(all_full):
     with acting_for_platform("a test"):
-        near = placements.beside()
+        near = openings.beside()
         near.region = "eu-north"  # not stored: others use this row
-        row = placements.open_shared(by="a test", near=near)
+        row = openings.open_shared(by="a test", near=near)
         assert (row.host, str(row.port)) == databases.server_of(near) and row.region == "eu-north"
 
 
@@ -320,10 +331,10 @@ def test_on_another_server_one_is_opened_beside_a_known_one_used_and_dropped(all
             Database.objects.exclude(pk=known.pk).update(may_create=False)
             opened = room.keep(by="a test")
             assert (opened.host, opened.region) == (there, "eu-north") and not databases.is_on_our_server(opened)
-            own = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+            own = openings.open_dedicated(reserved_for=uuid4().hex, by="a test")
             assert own.host == there and placements.check(own)["faults"] == []
             assert set(room.measure()) >= {opened.pk, own.pk}
-            placements.drop_dedicated(own, by="a test")
+            openings.drop_dedicated(own, by="a test")
             assert databases_and_roles(own) == (0, 0)
         finally:
             Database.objects.filter(name="shared_1").update(may_create=True)
@@ -334,14 +345,14 @@ def test_on_another_server_one_is_opened_beside_a_known_one_used_and_dropped(all
 def left(acme):
     """A dedicated database that acme has left, and the move that keeps its old copy there."""
     with acting_for_platform("a test"):
-        own = placements.open_dedicated(reserved_for=uuid4().hex, by="a test")
+        own = openings.open_dedicated(reserved_for=uuid4().hex, by="a test")
         home = Tenant.objects.get(pk=acme.id).database
         move = Move.objects.create(
             tenant_id=acme.id, source=own, target=home, state="retained", retained_until=timezone.now(), ordered_by="me"
         )
         yield move
         move.delete()
-        placements.drop_dedicated(own, by="a test")
+        openings.drop_dedicated(own, by="a test")
 
 
 @pytest.mark.parametrize("state", ["retained", "copying"])
@@ -420,18 +431,18 @@ def away(monkeypatch):
 def test_a_server_that_is_away_keeps_no_database_from_being_opened_elsewhere(all_full, away):
     with acting_for_platform("a test"):
         with pytest.raises(psycopg.OperationalError):
-            placements.open_shared(by="a test", near=away)
+            openings.open_shared(by="a test", near=away)
         assert not Database.objects.filter(state="opening").exists()
-        placements._new_row(Database.Kind.SHARED, "", away)  # left by a run that was killed before it went away
+        openings._new_row(Database.Kind.SHARED, "", away)  # left by a run that was killed before it went away
         assert room.keep(by="a test").state == "open"
         Database.objects.filter(state="opening").delete()
 
 
 def test_a_password_that_cannot_be_changed_stays_known(away):
     with acting_for_platform("a test"):
-        row = placements._new_row(Database.Kind.DEDICATED, "nobody", away)
+        row = openings._new_row(Database.Kind.DEDICATED, "nobody", away)
         with pytest.raises(psycopg.OperationalError):
-            placements.change_password(row)
+            openings.change_password(row)
         kept = Database.objects.get(pk=row.pk)
         row.delete()
     assert (kept.epoch, bytes(kept.sealed_password)) == (1, bytes(row.sealed_password))

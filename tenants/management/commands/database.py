@@ -7,7 +7,7 @@ from django.core.management.base import CommandError
 
 from platform_site.amounts import megabytes
 from platform_site.commands import PlatformCommand
-from tenants import placements, room
+from tenants import openings, placements, room
 from tenants.models import Database
 
 COLUMNS = "{:<20} {:<10} {:>11} {:>12} {:>12}  {:<12} {}"
@@ -79,7 +79,7 @@ class Command(PlatformCommand):
         """A new row, and the database behind it where it is ours to make."""
         if options["shared"]:
             near = placements.named(options["near"]) if options["near"] else None
-            row = placements.open_shared(by=self.by, near=near, **_limits(options))
+            row = openings.open_shared(by=self.by, near=near, **_limits(options))
         elif options["name"] and options["url_variable"]:
             row = placements.make_known(options["name"], options["url_variable"], **_limits(options))
         else:
@@ -111,12 +111,12 @@ class Command(PlatformCommand):
 
     def do_drop(self, options):
         """An empty dedicated one that no move needs."""
-        placements.drop_unused(placements.named(options["name"]), by=self.by)
+        openings.drop_unused(placements.named(options["name"]), by=self.by)
         self.stdout.write(f"{options['name']} is dropped.")
 
     def do_new_password(self, options):
         """A new one, in use at once."""
-        placements.change_password(placements.named(options["name"]))
+        openings.change_password(placements.named(options["name"]))
         self.stdout.write(f"{options['name']} has a new password; running processes may need 5 seconds to learn it.")
 
 
