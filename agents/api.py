@@ -1,19 +1,15 @@
 """Conversations for programs: start one, send a message, read the answer as it comes."""
 
-from uuid import UUID
-
 from asgiref.sync import async_to_sync
-from django.http import StreamingHttpResponse
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import renderers, serializers
 from rest_framework.response import Response
 
-from agents import publishing, turns, wire
+from agents import event_stream, publishing, turns
 from agents.conversations import reading, recording
 from agents.conversations.visitors import Visitor, known_by
 from platform_site.api import ApiView
-from platform_site.errors import BadInput
 from tenants.context import TenantRef, current
 from tenants.ids import uuid7
 
@@ -54,7 +50,7 @@ class BeforeSerializer(serializers.Serializer):
 class EventStreamRenderer(renderers.BaseRenderer):
     """Lets a caller ask for text/event-stream; the stream itself is written by the view."""
 
-    media_type, format, charset = "text/event-stream", "events", None
+    media_type, format, charset = event_stream.MEDIA_TYPE, "events", None
 
     def render(self, data, accepted_media_type=None, renderer_context=None):
         return renderers.JSONRenderer().render(data)  # an error before the stream began
@@ -94,15 +90,15 @@ class MessagesView(ApiView):
     def post(self, request, conversation):
         body = MessageSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        seen = _seen(request.headers.get("Last-Event-ID"), body.validated_data.get("id"))
+        seen = event_stream.seen(request.headers.get("Last-Event-ID"), body.validated_data.get("id"))
         row = reading.of_channel(conversation, "api")
         opened = turns.open_turn(
             conversation=row.pk, visitor=Visitor(row.end_user.secret_hash), text=body.validated_data["text"],
             client_id=body.validated_data.get("id") or uuid7(), channel="api",
         )  # fmt: skip
         tenant = current()
-        if request.accepted_renderer.media_type == "text/event-stream":
-            return StreamingHttpResponse(_events(tenant, opened, seen), content_type="text/event-stream")
+        if request.accepted_renderer.media_type == event_stream.MEDIA_TYPE:
+            return event_stream.response(tenant, opened, seen)
         return Response(async_to_sync(_finished)(tenant, opened))
 
     @extend_schema(operation_id="listMessages", parameters=[BeforeSerializer], responses={200: OpenApiTypes.OBJECT})
@@ -114,48 +110,8 @@ class MessagesView(ApiView):
         return Response({"messages": [message.model_dump(mode="json") for message in messages], "more": more})
 
 
-def _seen(last_event: str | None, message: UUID | None) -> wire.Cursor | None:
-    """How far a program had come before its stream broke off. Raises BadInput."""
-    if not last_event:
-        return None
-    if message is None:  # it would become another message
-        raise BadInput("Last-Event-ID: send the id of the message again, too.")
-    try:
-        turn, attempt, n = last_event.split(":")
-        return wire.Cursor(turn=turn, attempt=attempt, n=n)
-    except ValueError:
-        raise BadInput("Last-Event-ID: this is no id of our events.") from None
-
-
-async def _events(tenant: TenantRef, opened, seen: wire.Cursor | None):
-    """The turn as server-sent events: ``event`` the type, ``data`` the event of agents/wire.py.
-
-    seen  what comes after it is wanted; all, if it belongs to another turn
-    """
-    cursor = seen if seen and seen.turn == opened.turn else None
-    if cursor is None:
-        yield _block(wire.Accepted(
-            seq=opened.seq, id=opened.client_id, message=opened.message, turn=opened.turn, created_at=opened.created_at
-        ))  # fmt: skip
-    async for events in _followed(tenant, opened, cursor):
-        yield "".join(_block(event) for event in events)
-
-
 async def _finished(tenant: TenantRef, opened) -> dict:
     last: dict = {}
-    async for events in _followed(tenant, opened):
+    async for events in event_stream.followed(tenant, opened):
         last = events[-1].model_dump(mode="json")
     return last
-
-
-def _followed(tenant: TenantRef, opened, cursor: wire.Cursor | None = None):
-    if opened.new and opened.state == "agent":
-        turns.launch(tenant, opened)
-    start = wire.Cursor(turn=opened.turn, attempt=opened.attempt, n=0)
-    return turns.follow(tenant, opened.conversation, cursor or start)
-
-
-def _block(event) -> str:
-    number = f"{event.turn}:{event.attempt}:{event.n}" if hasattr(event, "n") else ""
-    identifier = f"id: {number}\n" if number else ""
-    return f"event: {event.type}\n{identifier}data: {event.model_dump_json()}\n\n"

@@ -30,6 +30,21 @@ class Text(forms.CharField):
         return super().to_python(value).replace("\r\n", "\n")
 
 
+class TrialForm(forms.Form):
+    """One question of a builder to an agent. ``id`` is chosen by the page: sent twice, it is one question."""
+
+    conversation = forms.UUIDField()
+    id = forms.UUIDField()
+    text = forms.CharField(max_length=100_000, strip=False)
+
+
+class StopForm(forms.Form):
+    """Which answer to end."""
+
+    conversation = forms.UUIDField()
+    turn = forms.UUIDField()
+
+
 class AgentForm(forms.ModelForm):
     """The draft of an agent. ``based_on`` is the ``updated_at`` it was read with."""
 

@@ -2,16 +2,19 @@
 
 from uuid import UUID
 
+from asgiref.sync import async_to_sync
 from django.contrib import messages
+from django.http import JsonResponse
 from django.shortcuts import redirect, render
 from django.utils.dateparse import parse_datetime
-from django.views.decorators.http import require_http_methods, require_safe
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
-from agents import publishing, tools
-from agents.forms import AgentForm
+from agents import event_stream, publishing, tools, trying, turns, wire
+from agents.forms import AgentForm, StopForm, TrialForm
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
-from platform_site.errors import Conflict, NotFound, PlatformError, Refused
+from platform_site.errors import BadInput, Conflict, NotFound, PlatformError, Refused
 from platform_site.portal import staff_page, typed
+from tenants.context import current
 
 LABELS = {
     "name": "Name",
@@ -92,6 +95,62 @@ def _conflict(request, row: AgentConfig, error: Conflict):
     return render(request, "portal/agents/agent.html", page, status=409)
 
 
+@staff_page(permission="agents.edit")
+@require_http_methods(["GET", "POST"])
+def trial(request, agent: UUID):
+    """A builder's own conversation with the agent: its panel, or the answer to one question as it comes."""
+    row, version = _agent(agent), trying.version_named(request.GET.get("version"))
+    if request.method == "GET":
+        return _trial_panel(request, row, version)
+    form = TrialForm(request.POST)
+    try:
+        asked = _valid(form)
+        seen = event_stream.seen(request.headers.get("Last-Event-ID"), asked["id"])
+        opened = trying.ask(
+            row, by=request.user, version=version, conversation=asked["conversation"], client_id=asked["id"],
+            text=asked["text"],
+        )  # fmt: skip
+    except PlatformError as error:
+        refused = wire.Error(
+            code=error.code, text=str(error), id=form.cleaned_data.get("id"),
+            retry_after=error.details.get("retry_after"),
+        )  # fmt: skip
+        return JsonResponse(refused.model_dump(mode="json"), status=error.status)
+    return event_stream.response(current(), opened, seen)
+
+
+@staff_page(permission="agents.edit")
+@require_POST
+def stop_trial(request, agent: UUID):
+    """End an answer; what was said so far is kept."""
+    row, version = _agent(agent), trying.version_named(request.GET.get("version"))
+    asked = _valid(StopForm(request.POST))
+    conversation = trying.own(row, by=request.user, version=version, conversation=asked["conversation"])
+    stopped = async_to_sync(turns.stop)(current(), conversation, asked["turn"])
+    return JsonResponse({"stopped": stopped})
+
+
+@staff_page(permission="agents.edit")
+@require_POST
+def new_trial(request, agent: UUID):
+    """Begin anew: the panel without a word said."""
+    row, version = _agent(agent), trying.version_named(request.GET.get("version"))
+    trying.start_over(row, by=request.user, version=version)
+    return _trial_panel(request, row, version)
+
+
+def _trial_panel(request, row: AgentConfig, version: str):
+    page = {"agent": row, "live": publishing.newest_version(row)}
+    page |= trying.standing(row, by=request.user, version=version)
+    return render(request, "portal/agents/trial.html", page)
+
+
+def _valid(form) -> dict:
+    if not form.is_valid():
+        raise BadInput(" ".join(f"{name}: {errors[0]}" for name, errors in form.errors.items()))
+    return form.cleaned_data
+
+
 def _page(request, row: AgentConfig, form: AgentForm) -> dict:
     live = publishing.newest_version(row)
     changed = publishing.changes(row, live) if live else []
@@ -110,6 +169,7 @@ def _page(request, row: AgentConfig, form: AgentForm) -> dict:
         "longest": INSTRUCTION_CHARACTERS,
         "may_edit": request.user.may("agents.edit"),
         "may_publish": request.user.may("agents.publish"),
+        **(trying.standing(row, by=request.user, version="draft") if request.user.may("agents.edit") else {}),
     }
 
 

@@ -11,6 +11,7 @@ from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
 from agents import offline
+from agents.conversations.models import Conversation
 from agents.models import AgentConfig, AgentVersion
 from platform_site.errors import BadInput, Conflict, NotFound
 from tenants.context import current, is_platform
@@ -86,6 +87,23 @@ def live_version(agent_id: UUID | None = None) -> AgentVersion:
         raise NotPublished
     known[agent_id] = (time.monotonic() + CACHE_SECONDS, version)
     return version
+
+
+def answering(agent_id: UUID | None, channel: str) -> AgentVersion:
+    """The version that answers in a channel: the draft where its builders try it, else what customers meet.
+
+    Raises  NotPublished
+    """
+    return draft_version(agent_id) if channel == Conversation.TRIALS["draft"] else live_version(agent_id)
+
+
+def draft_version(agent_id: UUID) -> AgentVersion:
+    """The draft of an agent as it is stored now, in the shape of a version that is not. Raises NotPublished."""
+    draft = AgentConfig.objects.filter(pk=agent_id).first()
+    if draft is None:
+        raise NotPublished
+    settings = {name: getattr(draft, name) for name in AgentConfig.SETTINGS}
+    return AgentVersion(id=draft.pk, tenant_id=draft.tenant_id, agent=draft, number=0, **settings)
 
 
 def newest_version(agent: AgentConfig) -> AgentVersion | None:

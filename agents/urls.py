@@ -7,6 +7,9 @@ from agents import api, chat, portal
 portal_urls = [
     path("agents/", portal.agent_list, name="agents"),
     path("agents/<uuid:agent>/", portal.agent_page, name="agent"),
+    path("agents/<uuid:agent>/test/", portal.trial, name="trial"),
+    path("agents/<uuid:agent>/test/stop/", portal.stop_trial, name="stop_trial"),
+    path("agents/<uuid:agent>/test/new/", portal.new_trial, name="new_trial"),
 ]
 chat_urls = [
     path("", chat.page, name="page"),

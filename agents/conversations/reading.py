@@ -159,7 +159,7 @@ def opened(conversation: UUID, client_id: UUID) -> Opened:
     return Opened(
         conversation=conversation, turn=turn.pk, attempt=turn.attempt, client_id=client_id, message=message.pk,
         seq=message.seq, created_at=message.created_at, question=message.text, state=turn.conversation.state,
-        new=False, agent_id=turn.conversation.agent_id,
+        new=False, agent_id=turn.conversation.agent_id, channel=turn.conversation.channel,
     )  # fmt: skip
 
 

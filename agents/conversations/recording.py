@@ -29,6 +29,7 @@ HANDOFF_TEXT = (
     "The team has been told that you would like to talk to a person. They answer by the contact details on their "
     "site; until then you can go on asking here."
 )
+HANDOFF_TRIED = "Here a customer reads that the team has been told. In this test chat nobody was."
 
 
 def checked_text(text: str) -> str:
@@ -110,7 +111,7 @@ def open_turn(
     opened = Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
         created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
-        behind=behind, history=reading.as_history(row[5:] for row in found if row[5]),
+        channel=channel, behind=behind, history=reading.as_history(row[5:] for row in found if row[5]),
     )  # fmt: skip
     return opened if seq == seen + 1 else reading.as_it_stands(opened)
 
@@ -307,8 +308,11 @@ def request_human(conversation: UUID) -> wire.MessageEvent:
     """Note that the end user wants a person, and tell them so."""
     with atomic():
         seq = _count_up(conversation)
-        Handoff.objects.create(conversation_id=conversation, reason=Handoff.Reason.ASKED)
-        message = Message.objects.create(conversation_id=conversation, seq=seq, role="system", text=HANDOFF_TEXT)
+        tried = Conversation.objects.filter(pk=conversation, channel__in=Conversation.TRIALS.values()).exists()
+        if not tried:
+            Handoff.objects.create(conversation_id=conversation, reason=Handoff.Reason.ASKED)
+        text = HANDOFF_TRIED if tried else HANDOFF_TEXT
+        message = Message.objects.create(conversation_id=conversation, seq=seq, role="system", text=text)
     return wire.MessageEvent(seq=seq, message=reading.as_wire(message))
 
 
@@ -322,8 +326,8 @@ def give_feedback(conversation: UUID, message: UUID, value: int) -> None:
         Feedback.objects.update_or_create(message_id=message, defaults={"value": value})
 
 
-def close_conversations(visitor: Visitor) -> None:
-    """End what this visitor has open on the hosted page; the next message begins anew."""
-    Conversation.objects.filter(end_user__secret_hash=visitor.secret_hash, channel="page").exclude(
+def close_conversations(visitor: Visitor, channel: str = "page") -> None:
+    """End what this visitor has open on the hosted page, or another channel; the next message begins anew."""
+    Conversation.objects.filter(end_user__secret_hash=visitor.secret_hash, channel=channel).exclude(
         state=Conversation.State.CLOSED
     ).update(state=Conversation.State.CLOSED, updated_at=timezone.now())

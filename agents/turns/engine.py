@@ -86,12 +86,12 @@ async def _passages(tenant: TenantRef, opened: Opened, found: Awaitable[list | N
     if found:
         with suppress(OperationalError):
             return await found
-    return await patience.run(tenant, look_up, opened.question, opened.agent_id)
+    return await patience.run(tenant, look_up, opened.question, opened.agent_id, opened.channel)
 
 
-def look_up(question: str, agent_id: UUID | None = None) -> list | None:
+def look_up(question: str, agent_id: UUID | None = None, channel: str = "page") -> list | None:
     """The passages that fit a question to this agent, or to the default one. None: they cannot be searched now."""
-    version = publishing.live_version(agent_id)
+    version = publishing.answering(agent_id, channel)
     try:
         return retrieval.find(question, bases=version.knowledge_base_ids, limit=6).passages
     except VectorStoreDown as error:
@@ -101,7 +101,7 @@ def look_up(question: str, agent_id: UUID | None = None) -> list | None:
 
 def _prepare(opened: Opened, passages: list) -> tuple[llm.Request, str]:
     """The model's request, paid for in advance, and the agent's name. Raises LimitReached."""
-    agent = assembly.agent_of(publishing.live_version(opened.agent_id))
+    agent = assembly.agent_of(publishing.answering(opened.agent_id, opened.channel))
     request = assembly.assemble(agent, opened, passages)
     limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
     return request, agent.version.name

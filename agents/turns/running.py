@@ -66,15 +66,24 @@ def here() -> list[Running]:
     return list(_running.values())
 
 
-def open_turn(*, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, channel: str = "page") -> Opened:
+def open_turn(
+    *,
+    conversation: UUID,
+    visitor: Visitor,
+    client_id: UUID,
+    text: str,
+    channel: str = "page",
+    agent: UUID | None = None,
+) -> Opened:
     """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
 
+    agent   who is asked; the default one unless named
     Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded  nothing is stored
     """
     text = recording.checked_text(text)
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
-    version = publishing.live_version()
+    version = publishing.answering(agent, channel)
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
     lease.claim(turn, attempt=1)

@@ -10,16 +10,16 @@ class Conversation {
   seen = 0; // the last seq the server was told of
 
   constructor(root) {
-    const { socket, ticket, ticketUrl, conversation, seq } = root.dataset;
+    const { socket, stream, ticket, ticketUrl, conversation, seq } = root.dataset;
     Object.assign(this, { root, id: conversation, seq: Number(seq), thread: new Chat.Thread(root) });
     this.agent = this.at("agent").textContent;
     this.words = this.thread.words;
     this.composer = new Chat.Composer(root, this.words, (text) => this.#send(text), () => this.#tellTyping());
     this.#restore(JSON.parse(document.getElementById("chat-messages").textContent));
     this.#listen();
-    this.line = new Chat.Line({
-      address: new URL(socket, location.href.replace(/^http/, "ws")), ticket, newTicket: () => this.#newTicket(ticketUrl),
-      hello: () => this.#hello(), received: (event) => this.#receive(event), changed: () => this.#connection(),
+    const calls = { hello: () => this.#hello(), received: (event) => this.#receive(event), changed: () => this.#connection() };
+    this.line = stream ? new Chat.Stream({ root, ...calls }) : new Chat.Line({
+      address: new URL(socket, location.href.replace(/^http/, "ws")), ticket, newTicket: () => this.#newTicket(ticketUrl), ...calls,
     });
     this.#connection();
   }
@@ -98,7 +98,7 @@ class Conversation {
     state: ({ seq, state }, before) => {
       if (seq <= before) return;
       this.#setState(state);
-      this.#say(this.root.querySelector(`.status [data-if-state=${state}]`).textContent);
+      this.#say(this.root.querySelector(`.status [data-if-state=${state}]`)?.textContent ?? "");
     },
     typing: (event) => this.#showTyping(event),
     limited: ({ text, until }) => this.#tell("notice", until ? `${text} ${fill(this.words.sayUntil, new Date(until).toLocaleString())}` : text),
@@ -311,14 +311,14 @@ class Conversation {
   };
 
   #listen() {
-    const menu = this.at("menu");
+    const menu = this.at("menu"); // the test chat has none
     this.root.addEventListener("click", ({ target }) => {
       const button = target.closest("[data-do]");
       if (button) this.#do[button.dataset.do](button, button.closest(".msg"));
-      if (button || !menu.contains(target)) menu.open = false;
+      if (menu && (button || !menu.contains(target))) menu.open = false;
       if (target.matches("dialog")) target.close(); // its backdrop
     });
-    menu.addEventListener("keydown", ({ key }) => {
+    menu?.addEventListener("keydown", ({ key }) => {
       if (key !== "Escape") return;
       menu.open = false;
       menu.firstElementChild.focus();
@@ -354,4 +354,5 @@ class Conversation {
   }
 }
 
-for (const root of document.querySelectorAll("[data-chat]")) Object.assign(root, { conversation: new Conversation(root) });
+Chat.begin = (root) => Object.assign(root, { conversation: new Conversation(root) });
+for (const root of document.querySelectorAll("[data-chat]")) Chat.begin(root);

@@ -2,13 +2,14 @@
 globalThis.Chat ??= {};
 const LONGEST = 8_000, SHOWN_FROM = 7_500, ROWS = 6, DRAFT = "draft";
 
-/* What survives a reload of this tab. Where storage is off, nothing does. */
+/* What survives a reload of this page. Where storage is off, nothing does. */
+const named = (name) => `${location.pathname} ${name}`; // builders' test chats stand on pages of the same site
 Chat.kept = {
   get(name) {
-    try { return sessionStorage.getItem(name) ?? ""; } catch { return ""; }
+    try { return sessionStorage.getItem(named(name)) ?? ""; } catch { return ""; }
   },
   set(name, text) {
-    try { sessionStorage.setItem(name, text); } catch { /* not kept */ }
+    try { sessionStorage.setItem(named(name), text); } catch { /* not kept */ }
   },
 };
 
