@@ -45,6 +45,12 @@ class Browser:
         self.page = response.text
         return re.search(r'data-ticket="([^"]+)"', self.page)[1]
 
+    async def another_ticket(self) -> str:
+        """One for coming back, as the open page fetches it. Raises httpx.HTTPStatusError."""
+        token = re.search(r'name="csrfmiddlewaretoken" value="([^"]+)"', self.page)[1]
+        response = await self.request("POST", "/chat/ticket/", headers={"x-csrftoken": token})
+        return response.raise_for_status().json()["ticket"]
+
     @asynccontextmanager
     async def socket(self, *, hello: dict | None = None, origin: str | None = "", say_hello: bool = True):
         """An open socket, greeted unless told otherwise. origin: "" the host's own, None sends none."""
@@ -56,6 +62,7 @@ class Browser:
             origin=f"http://{self.host}" if origin == "" else origin,
             additional_headers={"Cookie": self._cookie()} | self._forwarded(),
             open_timeout=SECONDS,
+            max_queue=None,  # where events that no test reads fill it, closing takes ten seconds
         ) as raw:
             chat = Chat(raw)
             if greeting:
