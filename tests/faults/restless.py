@@ -67,6 +67,7 @@ class Restless:
     def __init__(self, tenant, ports: list[int]):
         self.browser, self.ports = Browser(tenant, ports[0]), ports
         self.conversation, self.seq = str(uuid4()), 0
+        self.chats: list[Chat] = []  # all it has had
         self.begun = False  # it has seen the first words of an answer
 
     async def ask(self, text: str, *, most_events: int = 12) -> Seen:
@@ -77,6 +78,7 @@ class Restless:
             try:
                 hello = {"type": "hello", "ticket": await self.browser.ticket(), **self._place(seen)}
                 async with self.browser.socket(say_hello=False) as chat:
+                    self.chats.append(chat)
                     await chat.send(hello)
                     await self._look(chat, seen, text, random.randint(1, most_events))
             except httpx.HTTPStatusError as error:  # a page that asks for patience
@@ -95,7 +97,8 @@ class Restless:
     async def _look(self, chat: Chat, seen: Seen, text: str, events: int) -> None:
         for _ in range(events + 1):  # one is "ready"
             event = await chat.next()
-            self.seq = max(self.seq, event.get("seq", 0))
+            if event["type"] != "ready":  # that only announces what will come
+                self.seq = max(self.seq, event.get("seq", 0))
             seen.take(event)
             self.begun = self.begun or seen.n > 0
             self.took(seen)

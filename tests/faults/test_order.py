@@ -14,6 +14,7 @@ from tests.agents.chatting import Browser, Chat
 from tests.conftest import repeats, web_process
 from tests.doubles import openai_server
 from tests.faults import history
+from tests.faults.programs import Program
 
 STORE = urlsplit(os.environ["REDIS_URL"])._replace(path="/7").geturl()  # nobody else's process takes these turns over
 VISITORS = 5
@@ -118,3 +119,17 @@ async def test_r11_tabs_that_write_at_random_moments_are_all_told_the_same(acme,
         await tabs.until_told(each + 1)
 
     await asyncio.gather(*(Tabs(acme, two).run(write, first="[[tokens=5]][[gap=0.01]]") for _ in range(VISITORS)))
+
+
+@pytest.mark.mass
+async def test_r11_programs_whose_streams_break_off_are_told_all_of_it(acme, two):
+    each = max(2, repeats(200) // VISITORS)
+
+    async def run(program: Program) -> None:
+        await program.begin()
+        for _ in range(each):
+            ended = await program.ask(f"[[tokens={random.randint(1, 30)}]][[gap=0.01]]")
+            assert ended["outcome"] == "done"
+        await history.check(acme, program.conversation, await program.door())
+
+    await asyncio.gather(*(run(Program(acme, two)) for _ in range(VISITORS)))

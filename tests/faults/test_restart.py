@@ -20,6 +20,7 @@ from platform_site.tasks import HEARTBEAT_KEY
 from tenants.context import run_for
 from tests.conftest import FULL
 from tests.doubles import openai_server
+from tests.faults import history
 from tests.faults.restless import Restless
 
 STORE = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()  # nobody else's process takes these turns over
@@ -109,6 +110,8 @@ async def test_a_rolling_restart_under_chats_loses_no_answer_and_no_request(acme
         len(asked), len(asked)
     )  # fmt: skip
     assert await run_for(acme, Message.objects.count) == 2 * len(asked)
+    for visitor in visitors:
+        await history.check(acme, visitor.conversation, history.door("visitor", *visitor.chats))
 
 
 async def one_is_killed_and_comes_back(port: int, supervisor: Supervisor) -> None:
