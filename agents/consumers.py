@@ -37,6 +37,11 @@ TURN_FIRST_SECONDS = 0.001
 SAYING = wire.Message | wire.RequestHuman | wire.Feedback  # what a person does, and what costs us something
 
 
+def _thumb_of(frame: wire.Frame | None) -> UUID | None:
+    """The answer that a thumb is about, so that the page can take back what was not taken."""
+    return frame.message if isinstance(frame, wire.Feedback) else None
+
+
 class ChatConsumer(AsyncWebsocketConsumer):
     """One end user's socket."""
 
@@ -98,22 +103,25 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def receive(self, text_data=None, bytes_data=None):
         while wait := self.frames.take():
             await asyncio.sleep(wait)  # the server reads no more of this socket meanwhile
+        frame = None
         try:
-            await self._obey(self._parsed(text_data, bytes_data))
+            frame = self._parsed(text_data, bytes_data)
+            await self._obey(frame)
         except wire.BadFrame as error:
             await self._fault(error)
         except TenantPaused as error:
             await self.pause(error)
         except PlatformError as error:
-            details = {name: error.details.get(name) for name in ("id", "retry_after")}
-            await self._answer(wire.Error(code=error.code, text=str(error), **details))
+            about, wait = error.details.get("id", _thumb_of(frame)), error.details.get("retry_after")
+            await self._answer(wire.Error(code=error.code, text=str(error), id=about, retry_after=wait))
         except (OperationalError, RedisError) as error:
             logger.warning("frame not obeyed", extra={"error": type(error.__cause__ or error).__name__})
-            text = TemporaryFailure.text
-            await self._answer(wire.Error(code=TemporaryFailure.code, text=text, retry_after=RETRY_SECONDS))
+            code, text = TemporaryFailure.code, TemporaryFailure.text
+            await self._answer(wire.Error(code=code, text=text, id=_thumb_of(frame), retry_after=RETRY_SECONDS))
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
-            await self._answer(wire.Error(code="internal_error", text="Something went wrong on our side."))
+            text = "Something went wrong on our side."
+            await self._answer(wire.Error(code="internal_error", text=text, id=_thumb_of(frame)))
 
     async def pause(self, error: TenantPaused):
         """The tenant is paused: say so and close. A running answer is stored, and seen when the tenant goes on."""
@@ -138,7 +146,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _obey(self, frame: wire.Frame):
         if isinstance(frame, SAYING) and (wait := self.messages.take()):
-            raise TooFast(retry_after=round(wait, 1), id=getattr(frame, "id", None))
+            raise TooFast(retry_after=round(wait, 1), id=getattr(frame, "id", _thumb_of(frame)))
         match frame:
             case wire.Hello():
                 await self._join(frame)

@@ -295,7 +295,7 @@ class Error(_Event):
     type: Literal["error"] = "error"
     code: str
     text: str
-    id: UUID | None = None  # the client's message the error is about
+    id: UUID | None = None  # the client's message that the error is about, or the answer that a thumb was meant for
     retry_after: float | None = None  # seconds
 
 

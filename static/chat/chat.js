@@ -8,6 +8,7 @@ class Conversation {
   open = new Map(); // turn -> the answer being written: {turn, attempt, n, article, writer, text, drawn, frame}
   finished = new Set(); // turns whose answer is shown for good
   seen = 0; // the last seq the server was told of
+  thumbs = new Map(); // message id -> what its thumbs said before the last press
 
   constructor(root) {
     const { socket, stream, ticket, ticketUrl, conversation, seq } = root.dataset;
@@ -109,6 +110,7 @@ class Conversation {
     error: ({ code, id, text, retry_after: wait }) => {
       this.moving = code === "moving";
       this.#refuse(id);
+      this.#unrate(id);
       this.#setState(this.state);
       const words = wait ? `${text} ${fill(this.words.saySoon, Math.ceil(wait))}` : text;
       if (wait && !this.line.ready) { // why there is no connection
@@ -255,6 +257,13 @@ class Conversation {
     article.remove();
   }
 
+  /* The server did not take this thumb. */
+  #unrate(id) {
+    if (!this.thumbs.has(id)) return;
+    this.thread.rate(this.thread.article(id), this.thumbs.get(id));
+    this.thumbs.delete(id);
+  }
+
   #forget(id) { if (this.unsent.delete(id)) this.#keepQueue(); }
   #keepQueue() { kept.set(UNSENT, JSON.stringify([...this.unsent])); }
 
@@ -298,6 +307,7 @@ class Conversation {
     privacy: () => this.root.querySelector("[data-dialog=privacy]").showModal(),
     rate: (button, article) => {
       const value = button.ariaPressed === "true" ? 0 : Number(button.dataset.value);
+      this.thumbs.set(article.dataset.message, Number(article.querySelector("[data-value][aria-pressed=true]")?.dataset.value ?? 0));
       this.thread.rate(article, value);
       this.line.send({ type: "feedback", message: article.dataset.message, value });
     },

@@ -264,8 +264,10 @@ async def test_feedback_and_history(browser, acme):
         await chat.send({"type": "history", "before": finished["seq"], "limit": 10})
         history = await chat.until("history")
         assert [message["role"] for message in history["messages"]] == ["user"]
-        await chat.send({"type": "feedback", "message": str(uuid4()), "value": 1})
-        assert (await chat.until("error"))["code"] == "no_conversation"
+        unknown = str(uuid4())
+        await chat.send({"type": "feedback", "message": unknown, "value": 1})
+        error = await chat.until("error")
+        assert (error["code"], error["id"]) == ("no_conversation", unknown)
     stored = await run_for(acme, lambda: list(Feedback.objects.values_list("value", flat=True)))
     assert stored == [1]
 

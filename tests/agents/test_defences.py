@@ -141,11 +141,12 @@ async def test_h3_more_messages_than_a_person_writes_are_given_back(door, acme):
             pass
         assert (error["code"], error["id"]) == ("too_fast", sixth)
         assert 0 < error["retry_after"] <= 10
-        for frame in ({"type": "request_human"}, {"type": "feedback", "message": str(uuid4()), "value": 1}):
+        answer = str(uuid4())
+        for frame in ({"type": "request_human"}, {"type": "feedback", "message": answer, "value": 1}):
             await chat.send(frame)
             while (error := await chat.next())["type"] != "error":
                 pass
-            assert error["code"] == "too_fast"
+            assert (error["code"], error["id"]) == ("too_fast", frame.get("message"))
     stored = await run_for(acme, lambda: set(Message.objects.filter(role="user").values_list("client_id", flat=True)))
     assert set(map(str, stored)) == set(said)
 

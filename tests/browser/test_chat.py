@@ -1,5 +1,7 @@
 """The hosted chat, as a customer of the demo clinic meets it."""
 
+import re
+
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PHONE
@@ -96,6 +98,43 @@ def test_who_writes_too_fast_keeps_the_text_and_is_told_when_to_go_on(visit):
     expect(notice).to_be_hidden()  # when it is over
     chat.box.press("Enter")
     expect(chat.questions.filter(has_text="One too many?").get_by_text("Delivered")).to_be_visible()
+
+
+def test_a_thumb_that_is_not_taken_springs_back_and_says_why(visit):
+    chat = ChatPage(visit("sunrise", "/chat/", size=PHONE))
+    answer = chat.ask(QUESTION)
+    up, down = answer.locator("[data-value='1']"), answer.locator("[data-value='-1']")
+    for thumb in (up, down, up, down):
+        thumb.click()
+    expect(down).to_have_attribute("aria-pressed", "true")
+
+    up.click()
+
+    expect(chat.page.locator("[data-notice]")).to_contain_text("That was a lot at once. You can try again in")
+    expect(down).to_have_attribute("aria-pressed", "true")
+    expect(up).to_have_attribute("aria-pressed", "false")
+    chat.page.reload()
+    expect(down).to_have_attribute("aria-pressed", "true")
+
+
+def test_a_stopped_answer_keeps_its_text_says_so_and_can_be_asked_for_again(visit):
+    chat = ChatPage(visit("sunrise", "/chat/", size=PHONE))
+    chat.say(QUESTION)
+    expect(chat.page.locator(".msg[aria-busy=true] [data-body]")).to_have_text(re.compile(".{20}"))
+    chat.page.get_by_role("button", name="Stop").click()
+
+    expect(chat.answers.get_by_text("This answer was stopped.")).to_be_visible()
+    kept = chat.answers.locator("[data-body]").inner_text()
+    assert kept
+    chat.page.reload()
+    expect(chat.answers.locator("[data-body]")).to_have_text(kept, use_inner_text=True)
+    expect(chat.answers.get_by_text("This answer was stopped.")).to_be_visible()
+
+    chat.answers.get_by_role("button", name="Try again").click()
+    expect(chat.questions).to_have_count(2)
+    expect(chat.answers).to_have_count(2)
+    expect(chat.answers.last.get_by_text("This answer was stopped.")).to_be_hidden()
+    assert len(chat.answers.last.locator("[data-body]").inner_text()) > len(kept)
 
 
 def test_a_question_sent_during_an_answer_is_shown_as_waiting_for_it(visit):
