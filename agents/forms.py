@@ -2,8 +2,9 @@
 
 from django import forms
 
-from agents import tools
+from agents import model_choice, tools
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig
+from tenants.context import is_platform
 
 SUGGESTIONS, SUGGESTION_CHARACTERS = 4, 100
 
@@ -82,8 +83,23 @@ class AgentForm(forms.ModelForm):
 
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
+        if not is_platform():  # an operator knows what the installation has keys for
+            self.fields["model"] = self._model_field()
         self.fields["tools"].choices = [(name, name) for name in tools.registered()]
         self.fields["instructions"].widget.attrs["maxlength"] = INSTRUCTION_CHARACTERS
+
+    def _model_field(self) -> forms.ChoiceField:
+        """What the tenant may choose; and what it has, which stays until it is changed."""
+        names, chosen = model_choice.allowed(), self.instance.model
+        choices = [("", model_choice.recommended()), *((name, name) for name in names)]
+        if chosen and chosen not in names:
+            choices.append((chosen, f"{chosen} (chosen earlier, not in your plan)"))
+        field = forms.ChoiceField(
+            choices=choices, required=False, label="Model", widget=forms.Select({"class": "input"}),
+            help_text="" if len(choices) > 1 else "Your plan includes the recommended model.",
+        )  # fmt: skip
+        field.error_messages["invalid_choice"] = "Your plan does not include the model “%(value)s”."
+        return field
 
     def clean_suggestions(self) -> list[str]:
         """At most four, each short enough for a button."""

@@ -1,16 +1,14 @@
 """Drafts and published versions: builders change a draft, customers meet the newest version."""
 
-import re
 import time
 from datetime import datetime
 from functools import partial
 from uuid import UUID
 
-from django.conf import settings
 from django.core.exceptions import ValidationError
 from django.db import router, transaction
 
-from agents import offline
+from agents import model_choice
 from agents.conversations.models import Conversation
 from agents.models import AgentConfig, AgentVersion
 from platform_site.errors import BadInput, Conflict, NotFound
@@ -19,7 +17,6 @@ from tenants.models import AuditEvent
 from tenants.transactions import atomic_control
 
 CACHE_SECONDS = 5
-MODEL = re.compile(r"[\w-]+(?:/[\w.:@-]+)+", re.ASCII)
 # Published rows never change, so threads may share them. By tenant id, then agent id (None: the default agent)
 _live: dict[int, dict[UUID | None, tuple[float, AgentVersion]]] = {}
 
@@ -125,26 +122,11 @@ def _locked(agent: AgentConfig) -> AgentConfig:
 
 def _store(row: AgentConfig, new: dict) -> None:
     if not is_platform():
-        _check_model(new.get("model", ""))
+        model_choice.check(new.get("model", ""))
     for name, value in new.items():
         setattr(row, name, value)
     _check(row)
     row.save(update_fields=[*new, "updated_at"])
-
-
-def _check_model(model: str) -> None:
-    """A tenant chooses among the models of the operator's providers.
-
-    litellm knows others, some of which call whatever address stands in the model's name.
-    """
-    provider = model.partition("/")[0]
-    if model and not (MODEL.fullmatch(model) and provider in _providers()):
-        text = f"Not saved: a model's name begins with {' or '.join(f'{name}/' for name in sorted(_providers()))}."
-        raise BadInput(text, fields={"model": [text]})
-
-
-def _providers() -> set[str]:
-    return {offline.PROVIDER, settings.DEFAULT_MODEL.partition("/")[0]}
 
 
 def _check(row: AgentConfig) -> None:

@@ -1,10 +1,22 @@
 """What tenants may use, and the ledger of what they used."""
 
+import re
+
+from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
 from tenants.ids import uuid7
 from tenants.models import Tenant, TenantManager, TenantOwned
+
+MODEL_NAME = re.compile(r"[\w-]+(?:/[\w.:@-]+)+", re.ASCII)
+
+
+def check_models(text: str) -> None:
+    """Each line names a model with its provider, and nothing else. Raises ValidationError."""
+    for name in text.split("\n"):
+        if name.strip() and not MODEL_NAME.fullmatch(name.strip()):
+            raise ValidationError(f"“{name.strip()}” is no name of a model, such as openai/gpt-4o-mini.")
 
 
 class Plan(models.Model):
@@ -19,6 +31,13 @@ class Plan(models.Model):
     sessions = models.PositiveIntegerField("concurrent sessions")
     ingest_concurrency = models.PositiveSmallIntegerField("documents read at once", default=2)
     storage_bytes = models.PositiveBigIntegerField(default=1024**3)
+    model_names = models.TextField(
+        "models that tenants may choose",
+        blank=True,
+        default="",
+        validators=[check_models],
+        help_text="One a line, as litellm names them, beside the recommended one. Empty: what TENANT_MODELS says",
+    )
     api_requests_per_minute = models.PositiveIntegerField(
         "API requests a minute",
         null=True,

@@ -26,6 +26,7 @@ class Allowances:
     storage_bytes: int
     api_requests_per_minute: int
     api_requests_per_minute_of_key: int | None  # no limit but the tenant's
+    models: tuple[str, ...]  # empty: the installation's
 
 
 _cache: dict[int, tuple[float, Allowances]] = {}  # by tenant id
@@ -63,6 +64,7 @@ def _of(plan: Plan) -> Allowances:
         storage_bytes=plan.storage_bytes,
         api_requests_per_minute=plan.api_requests_per_minute or settings.API_REQUESTS_PER_MINUTE,
         api_requests_per_minute_of_key=plan.api_requests_per_minute_of_key,
+        models=tuple(dict.fromkeys(plan.model_names.split())),
     )
 
 

@@ -61,6 +61,7 @@ class Environment(BaseSettings):
     domain_grace_days: int = 7
 
     default_model: str = ""
+    tenant_models: str = ""  # litellm's names, comma separated: what tenants may choose where their plan lists none
     openai_api_key: str = ""
     openai_base_url: str = ""
     embedding_model: str = ""
@@ -106,6 +107,13 @@ class Environment(BaseSettings):
     def _qdrant(cls, value: str) -> str:
         if not value.startswith(("http://", "https://")):
             raise ValueError("must be an http:// or https:// URL")
+        return value
+
+    @field_validator("tenant_models")
+    @classmethod
+    def _models(cls, value: str) -> str:
+        if any(not re.fullmatch(r"[\w-]+(?:/[\w.:@-]+)+", name, re.ASCII) for name in parse_names(value)):
+            raise ValueError("must be names of models with their provider, such as openai/gpt-4o-mini, comma separated")
         return value
 
     @field_validator("install")
@@ -172,6 +180,11 @@ def parse_servers(text: str) -> list[tuple[str, int]]:
         address = next(filter(None, (found[1], found[2], found[4])))
         servers.append((str(ipaddress.ip_address(address)), port))
     return servers
+
+
+def parse_names(text: str) -> tuple[str, ...]:
+    """``"a/b, c/d"`` -> ``("a/b", "c/d")``."""
+    return tuple(part.strip() for part in text.split(",") if part.strip())
 
 
 def parse_networks(text: str) -> list[ipaddress.IPv4Network | ipaddress.IPv6Network]:

@@ -239,6 +239,7 @@ OPENAI_BASE_URL = env.openai_base_url
 DEFAULT_MODEL = env.default_model or (
     "openai/gpt-4o-mini" if env.openai_api_key or env.openai_base_url else "offline/demo"
 )
+TENANT_MODELS = environment.parse_names(env.tenant_models)  # beside the default one
 EMBEDDING_MODEL = env.embedding_model
 OFFLINE_TOKEN_SECONDS = env.offline_token_seconds
 MODEL_CONNECT_SECONDS = 5

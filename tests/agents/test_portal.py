@@ -7,6 +7,7 @@ import pytest
 
 from agents.models import AgentConfig, AgentVersion
 from tenants.context import acting_for
+from tests.metering.planned import put_on_plan
 
 
 @pytest.fixture
@@ -96,3 +97,22 @@ def test_a_reader_sees_the_agent_but_no_buttons(acme, make_staff, client_of):
         agent = AgentConfig.objects.get()
     page = browser.get(f"/agents/{agent.pk}/").content.decode()
     assert "You can look at agents." in page and 'value="publish"' not in page and "fieldset" in page
+
+
+def test_the_form_offers_the_models_of_the_plan_and_takes_no_other(acme, editor):
+    put_on_plan(acme, model_names="openai/gpt-4.1\nopenai/o5")
+    browser, address = editor
+    page = browser.get(address).content.decode()
+    offered = re.findall(r'<option value="([^"]*)"', page.partition('name="model"')[2].partition("</select>")[0])
+    assert offered == ["", "openai/gpt-4.1", "openai/o5"] and "Recommended (demo)" in page
+    refused = browser.post(address, form_of(page) | {"model": "openai/gpt-5", "action": "save"})
+    assert refused.status_code == 400
+    assert "Your plan does not include the model “openai/gpt-5”." in refused.content.decode()
+    assert browser.post(address, form_of(page) | {"model": "openai/o5", "action": "save"}).status_code == 302
+    put_on_plan(acme, model_names="")
+    page = browser.get(address).content.decode()
+    assert "openai/o5 (chosen earlier, not in your plan)" in page
+    kept = form_of(page) | {"model": "openai/o5", "greeting": "Something else", "action": "save"}
+    assert browser.post(address, kept).status_code == 302
+    with acting_for(acme):
+        assert AgentConfig.objects.values_list("model", "greeting").get() == ("openai/o5", "Something else")

@@ -1,17 +1,21 @@
 """Drafts and published versions."""
 
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 
 import pytest
+from django.core.exceptions import ValidationError
 from django.db import connections
 
 from agents import publishing, tools, verticals
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
 from knowledge import bases
+from metering.models import check_models
 from platform_site.errors import BadInput, Conflict, NotFound
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent
 from tests.conftest import until
+from tests.metering.planned import put_on_plan
 
 
 def draft_of(tenant) -> AgentConfig:
@@ -150,18 +154,39 @@ def test_an_agent_that_was_never_published_cannot_be_met(acme):
     "model",
     [
         "oobabooga/http://127.0.0.1:8080", "ollama/llama3", "huggingface/https://evil.example/x", "anthropic/claude",
-        "gpt-4o", "openai/http://127.0.0.1", "openai//evil.example", "openai/", "openai/x y", "openai/x\ny", "/x",
+        "gpt-4o", "openai/http://127.0.0.1", "openai//evil.example", "openai/", "openai/gpt-4.1 ", "openai/x\ny", "/x",
+        "openai/gpt-5", "offline/demo",
     ],
 )  # fmt: skip
-def test_c7_a_tenant_names_no_model_that_leads_elsewhere_than_to_the_operators_providers(acme, settings, model):
+def test_c7_a_tenant_names_no_model_that_its_plan_does_not_list(acme, settings, model):
     settings.DEFAULT_MODEL = "openai/gpt-4o-mini"
+    put_on_plan(acme, model_names="openai/gpt-4.1\r\nopenai/ft:gpt-4o:acme::a1\n")
     with acting_for(acme):
         agent = AgentConfig.objects.get()
-        with pytest.raises(BadInput) as refused:
+        with pytest.raises(BadInput, match="openai/gpt-4.1, openai/ft:gpt-4o:acme::a1") as refused:
             publishing.save_draft(agent, by="elin@acme.example", model=model)
         assert "model" in refused.value.details["fields"]
-        for known in ("openai/gpt-4.1", "openai/ft:gpt-4o:acme::a1", "offline/demo", ""):
+        for known in ("openai/gpt-4.1", "openai/ft:gpt-4o:acme::a1", ""):
             publishing.save_draft(agent, by="elin@acme.example", model=known)
     with acting_for_platform("a test"):  # an operator knows what the installation has keys for
         publishing.save_draft(agent, by="op@platform.example", model="anthropic/claude")
     assert publish(acme, model="anthropic/claude", greeting="What was there stays").model == "anthropic/claude"
+
+
+def test_a_plan_that_lists_no_models_has_those_of_the_installation_or_the_recommended_one(acme, settings):
+    with acting_for(acme):
+        agent = AgentConfig.objects.get()
+        settings.TENANT_MODELS = ("openai/gpt-4.1",)
+        publishing.save_draft(agent, by="elin@acme.example", model="openai/gpt-4.1")
+        settings.TENANT_MODELS = ()
+        publishing.save_draft(agent, by="elin@acme.example", model="")
+        with pytest.raises(BadInput, match="Choose the recommended model"):
+            publishing.save_draft(agent, by="elin@acme.example", model="openai/gpt-4.1")
+
+
+@pytest.mark.parametrize(
+    ("text", "is_fine"), [("openai/a\r\n azure/b-2\n", True), ("", True), ("gpt-4o", False), ("a/http://x", False)]
+)
+def test_a_plan_takes_names_of_models_only(text, is_fine):
+    with nullcontext() if is_fine else pytest.raises(ValidationError, match="no name of a model"):
+        check_models(text)
