@@ -25,7 +25,7 @@ from django.test import Client
 from tenants import names, provisioning
 from tenants.accounts.models import User
 from tenants.context import TenantRef, acting_for
-from tests.processes import free_port, running
+from tests.processes import NO_TLS, free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
 FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
@@ -139,7 +139,8 @@ def web_process(*options: str, fresh: bool = False, **environment: str) -> Itera
     environment = {"PUBLIC_PORT": str(port), "SOCKET_MESSAGES": "1000", **environment}  # tests write faster than people
     log = folder / f"test-web-{port}.log"
     with running([*web_command(port), *options], log=log, fresh=fresh, **environment):
-        until(lambda: httpx.get(f"http://127.0.0.1:{port}/healthz").status_code == 200, seconds=90)
+        address = f"http://127.0.0.1:{port}/healthz"
+        until(lambda: httpx.get(address, verify=NO_TLS).status_code == 200, seconds=90)
         yield port
 
 

@@ -12,6 +12,7 @@ import websockets
 
 from tenants.context import TenantRef
 from tests.conftest import host_of
+from tests.processes import NO_TLS
 
 SECONDS = 20
 
@@ -34,7 +35,8 @@ class Browser:
     async def request(self, method: str, path: str, **kwargs) -> httpx.Response:
         """An HTTP request to the tenant's host; keeps the cookies of the answer."""
         headers = {"host": self.host, "cookie": self._cookie(), **kwargs.pop("headers", {})}
-        async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{self.port}", timeout=SECONDS) as client:
+        address = f"http://127.0.0.1:{self.port}"
+        async with httpx.AsyncClient(base_url=address, timeout=SECONDS, verify=NO_TLS) as client:
             response = await client.request(method, path, headers=headers, **kwargs)
         self.cookies |= dict(response.cookies)
         return response

@@ -10,6 +10,7 @@ from agents.conversations.models import Message, Turn
 from tenants.accounts import keys
 from tenants.context import acting_for
 from tests.conftest import host_of
+from tests.processes import NO_TLS
 
 BASE = "/api/v1/conversations/"
 
@@ -22,7 +23,9 @@ def call(acme, server):
 
     def send(method: str, path: str, *, key: str = key, **kwargs) -> httpx.Response:
         headers = {"host": host_of(acme), "authorization": f"Bearer {key}", **kwargs.pop("headers", {})}
-        return httpx.request(method, f"http://127.0.0.1:{server}{path}", headers=headers, timeout=30, **kwargs)
+        return httpx.request(
+            method, f"http://127.0.0.1:{server}{path}", headers=headers, timeout=30, verify=NO_TLS, **kwargs
+        )
 
     return send
 

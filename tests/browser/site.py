@@ -9,7 +9,7 @@ import httpx
 
 from tests.conftest import until, web_command
 from tests.faults.line import Line
-from tests.processes import Process, end, free_port, start
+from tests.processes import NO_TLS, Process, end, free_port, start
 
 TOKEN_SECONDS = "0.02"  # of the demo model: slow enough to be seen streaming
 
@@ -39,7 +39,8 @@ class Site:
 
     def wait(self) -> None:
         """Until the process answers."""
-        until(lambda: httpx.get(f"http://127.0.0.1:{self.port}/healthz").status_code == 200, seconds=90)
+        address = f"http://127.0.0.1:{self.port}/healthz"
+        until(lambda: httpx.get(address, verify=NO_TLS).status_code == 200, seconds=90)
 
     def kill(self) -> None:
         """kill -9"""

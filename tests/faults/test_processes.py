@@ -24,6 +24,7 @@ from tests.agents.chatting import Browser
 from tests.conftest import host_of, repeats, web_process
 from tests.doubles import openai_server
 from tests.faults.restless import Restless
+from tests.processes import NO_TLS
 
 # a Valkey database of their own: any web process may take a turn over, also one with another model
 STORE = urlsplit(settings.REDIS_URL)._replace(path="/9").geturl()
@@ -154,7 +155,7 @@ async def test_a_programs_stream_goes_on_at_another_process(acme, two):
     _, key = await run_for(acme, keys.create, name="test", scopes=["conversations:write"], by="a test")
     headers = {"host": host_of(acme), "authorization": f"Bearer {key}"}
     body, seen = {"id": str(uuid4()), "text": "[[tokens=60]][[gap=0.02]]"}, []
-    async with httpx.AsyncClient(trust_env=False, headers=headers, timeout=20) as client:
+    async with httpx.AsyncClient(verify=NO_TLS, headers=headers, timeout=20) as client:
         made = await client.post(f"http://127.0.0.1:{two[0]}/api/v1/conversations/", json={"end_user": "7"})
         path = f"/api/v1/conversations/{made.json()['id']}/messages/"
         for port in two:
