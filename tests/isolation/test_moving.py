@@ -22,12 +22,13 @@ from tenants.accounts import keys
 from tenants.context import TenantRef, act_for, acting_for, acting_for_platform, run_for
 from tenants.errors import TenantUnavailable
 from tenants.ids import uuid7
-from tenants.models import Database, Move, role_name
+from tenants.models import Move, role_name
 from tenants.moves import copying, orders, running
 from tenants.tasks import HEADER, TenantTask
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, host_of
 from tests.isolation.conftest import drop_dedicated
+from tests.tenants.moving import any_shared
 
 logger = logging.getLogger(__name__)
 INTERLEAVINGS = 200 if FULL else 2
@@ -183,11 +184,11 @@ def work(houses: list[House], seed: int, moved: threading.Event) -> list[str]:
 
 
 def move(tenant: TenantRef) -> Move:
-    """To a database of its own, or back into the shared one."""
+    """To a database of its own, or back into a shared one."""
     with acting_for_platform("a test"):
         row = lifecycle.named(tenant.slug)
-        shared = Database.objects.get(name="shared_1")
-        return running.run(orders.plan(row, None if row.database == shared else shared, by="a test"))
+        target = None if row.database.kind == "shared" else any_shared()
+        return running.run(orders.plan(row, target, by="a test"))
 
 
 def written_after_the_fence(move: Move) -> int:

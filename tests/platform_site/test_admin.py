@@ -26,6 +26,7 @@ from tenants.ids import uuid7
 from tenants.models import AuditEvent, Domain, Tenant
 from tenants.proofs import Finding, Outcome
 from tests.metering.planned import put_on_plan
+from tests.tenants.moving import home_of
 
 PASSWORD = "correct horse battery"  # noqa: S105
 CONTROL_PLANE = {"tenants", "agents", "metering", "branding", "accounts", "admin"}
@@ -229,7 +230,7 @@ def test_operators_set_how_many_requests_a_plan_gives_to_programs(acme, browser)
 def test_the_tenant_list_and_page_show_plan_usage_and_links_but_no_key(acme, browser):
     use(acme)
     listed = browser.get(url("tenants_tenant_changelist", query={"q": acme.slug})).content.decode()
-    assert "Pro" in listed and "1,290" in listed and "shared_1, shared" in listed
+    assert "Pro" in listed and "1,290" in listed and f"{home_of(acme)}, shared" in listed
     page = browser.get(url("tenants_tenant_change", acme.id))
     html = page.content.decode()
     assert page.context["of_tenant"].pk == acme.id and 'class="of-tenant"' in html

@@ -5,7 +5,7 @@ from uuid import uuid4
 import psycopg
 from django.conf import settings
 from django.db import connections
-from django.db.models import Count, F
+from django.db.models import Count, F, QuerySet
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from agents.conversations.models import EndUser
@@ -19,10 +19,19 @@ def another(tenant: TenantRef) -> Database:
     """A shared database in which the tenant does not live, whatever other tests have left."""
     with acting_for_platform("a test"):
         home = home_of(tenant)
-        shared = Database.objects.filter(kind="shared", state="open").annotate(living=Count("tenants"))
-        room = shared.filter(living__lt=F("capacity_tenants")).order_by("-pk")
-        others = [database for database in room if not databases.is_same(database, home)]
+        others = [database for database in _with_room() if not databases.is_same(database, home)]
         return others[0] if others else openings.open_shared(by="a test")
+
+
+def any_shared() -> Database:
+    """A shared database with room, whatever other tests have left."""
+    with acting_for_platform("a test"):
+        return _with_room().first() or openings.open_shared(by="a test")
+
+
+def _with_room() -> QuerySet[Database]:
+    shared = Database.objects.filter(kind="shared", state="open").annotate(living=Count("tenants"))
+    return shared.filter(living__lt=F("capacity_tenants")).order_by("-pk")
 
 
 def home_of(tenant: TenantRef) -> Database:

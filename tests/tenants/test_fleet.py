@@ -23,6 +23,7 @@ from tenants import databases, fleet, names, schema_template
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import Database, Domain, Tenant
 from tests.conftest import until
+from tests.tenants.moving import home_of
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -231,7 +232,8 @@ def test_the_list_tells_state_plan_place_size_and_level_in_one_round_trip_per_da
         call_command("tenants", json=True, stdout=out)
     found = {row["slug"]: row for row in json.loads(out.getvalue())}
     assert found[one.slug] | {"bytes": 0, "name": ""} == {
-        "slug": one.slug, "name": "", "state": "active", "plan": "pro", "database": "shared_1", "kind": "shared",
+        "slug": one.slug, "name": "", "state": "active", "plan": "pro", "database": str(home_of(one)),
+        "kind": "shared",
         "bytes": 0, "days": 0, "current": True, "domain": names.host_for(one.slug), "other_domains": 0,
     }  # fmt: skip
     assert found[one.slug]["bytes"] > 100_000 and found[two.slug]["current"] is False
