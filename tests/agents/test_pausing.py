@@ -42,6 +42,13 @@ async def closed(chat) -> float:
     return time.monotonic()
 
 
+async def opened(browser) -> None:
+    """Wait until the tenant's page is there again."""
+    async with asyncio.timeout(2 * MOST_SECONDS):
+        while (await browser.request("GET", "/chat/")).status_code != 200:
+            await asyncio.sleep(0.1)
+
+
 async def test_open_sockets_of_all_processes_close_within_five_seconds(acme, globex, server):
     with web_process() as other_port:
         here, there, stranger = Browser(acme, server), Browser(acme, other_port), Browser(globex, server)
@@ -65,7 +72,7 @@ async def test_a_paused_tenants_page_and_hello_are_refused_until_it_goes_on(acme
         await closed(chat)
     assert await run_for(acme, Message.objects.count) == 0
     await turn(acme, lifecycle.resume)
-    await asyncio.sleep(MOST_SECONDS)
+    await opened(browser)
     async with browser.socket() as chat:
         await chat.ask("Hello?")
         assert (await chat.until("turn.finished"))["outcome"] == "done"
