@@ -12,14 +12,16 @@ from django.db.models.functions import Cast, Concat, Replace
 from django.utils import timezone
 
 from platform_site.errors import BadInput, Conflict, NotFound, PlatformError
-from tenants import databases, schema_template, tasks
+from tenants import databases, schema_template, store, tasks
 from tenants.errors import NoLock
+from tenants.keys import system_key
 from tenants.models import AuditEvent, Database, Move, Tenant, role_name
 from tenants.moves import ahead, copying, exclusion, remains, running
 
 logger = logging.getLogger(__name__)
 
 START = timedelta(seconds=30)  # after which an order must have been begun
+RESUME_AGAIN_SECONDS = 10
 RESUME_SECONDS = 30  # within which a worker begins to go on with a dead one; the clock finds it again later
 ATTEMPTS_AN_HOUR = 4
 CANCEL_SECONDS = 15  # far more than a mover that lives needs
@@ -155,13 +157,18 @@ def resume_dead() -> list[Move]:
     """Let a worker go on with every move that is under way though nobody works on it; return them.
 
     One that was begun has had its process, and its lock ends with that; one that was only ordered may still wait.
+    One that cannot be gone on with, as a server is away, is tried again after a pause: it must not fill the worker.
     """
     waits = Q(state=Move.State.PLANNED, created_at__gte=timezone.now() - START)
     under_way = Move.objects.filter(state__in=Move.UNDER_WAY).exclude(waits)
-    dead = [move for move in under_way if not exclusion.is_at_work(move)]
+    dead = [move for move in under_way if not exclusion.is_at_work(move) and _may_be_resumed(move)]
     for move in dead:
         tasks.run_move.apply_async(kwargs={"move_id": str(move.pk)}, expires=RESUME_SECONDS)
     return dead
+
+
+def _may_be_resumed(move: Move) -> bool:
+    return bool(store.client().set(system_key("move resumed", move.pk), "1", nx=True, ex=RESUME_AGAIN_SECONDS))
 
 
 def finish(move: Move) -> Move:

@@ -141,6 +141,7 @@ def test_a_move_that_was_only_ordered_is_left_to_whom_it_was_ordered_of_for_a_mo
         with exclusion.alone(move):
             assert move not in orders.resume_dead()
         assert move in orders.resume_dead()
+        assert move not in orders.resume_dead()  # what cannot be gone on with must not fill the worker
         orders.cancel(move, by="a test")
 
 
