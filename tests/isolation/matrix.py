@@ -156,7 +156,9 @@ def fill(tenant: TenantRef, twins: Twins | None = None) -> Victim:
         row, key = keys.create(name=canary, scopes=list(keys.SCOPES), by=canary)
         ApiKey.objects.filter(pk=row.pk).update(id=ids.key)
         _document(canary, ids.document)
-        _conversation(canary, version, ids.conversation)
+        _conversation(canary, version, ids.conversation, visitors.known_by(canary, channel="api"), "api")
+        builder = visitors.known_by(f"{ids.staff}:{agent.pk}", channel="test")
+        _conversation(canary, version, uuid7(), builder, "test")  # as agents/trying.py has it
         claim = own_domains.claim(f"{canary}.example.com", by=canary)
         cache.set("canary", canary, 600)
     with acting_for_platform("a test"):
@@ -177,11 +179,10 @@ def _document(canary: str, pk: UUID) -> None:
     Passage.objects.create(document=document, revision=1, n=1, text=canary, char_start=0, char_end=40)
 
 
-def _conversation(canary: str, version, pk: UUID) -> None:
-    visitor = visitors.known_by(canary, channel="api")
+def _conversation(canary: str, version, pk: UUID, visitor: visitors.Visitor, channel: str) -> None:
     opened = recording.open_turn(
         turn=uuid7(), conversation=pk, visitor=visitor, client_id=uuid4(), text=f"said {canary}", version=version,
-        channel="api",
+        channel=channel,
     )  # fmt: skip
     recording.close_turn(
         opened=opened, attempt=1, outcome="done", author="A", text=f"answer {canary}", citations=[], tool_calls=[],
