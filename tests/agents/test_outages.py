@@ -114,11 +114,16 @@ async def test_r4_postgres_gone_under_an_answer_the_same_socket_still_gets_one(a
             await chat.ask("Hello, who are you?")
             await chat.until("delta")
             await asyncio.to_thread(line.cut)
+            await chat.send({"type": "history", "before": 1})
+            while (event := await chat.next())["type"] != "error":
+                pass
+            assert event["code"] == "temporary_failure" and event["retry_after"]
             await asyncio.sleep(6)  # the answer was ready meanwhile, and could not be stored
             await asyncio.to_thread(line.mend)
             finished = await chat.until("turn.finished")
             assert finished["outcome"] == "done"
             assert chat.text_of(finished["turn"]) == finished["message"]["text"]
+            assert finished["attempt"] == 1  # it was kept until it could be stored, and not made anew
             await chat.ask("And now?")
             assert (await chat.until("turn.finished"))["outcome"] == "done"
     line.cut()
