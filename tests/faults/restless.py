@@ -76,7 +76,8 @@ class Restless:
         while seen.finished is None:
             self.browser.port = random.choice(self.ports)
             try:
-                hello = {"type": "hello", "ticket": await self.browser.ticket(), **self._place(seen)}
+                ticket = await (self.browser.another_ticket() if self.browser.page else self.browser.ticket())
+                hello = {"type": "hello", "ticket": ticket, **self._place(seen)}
                 async with self.browser.socket(say_hello=False) as chat:
                     self.chats.append(chat)
                     await chat.send(hello)

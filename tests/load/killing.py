@@ -2,7 +2,9 @@
 
 Each time ten visitors are being answered by two web processes, one of which is killed (kill -9), or Valkey is killed
 and started again empty, or flushed, or PostgreSQL is stopped and started again. Their sockets drop and come back at
-random besides. Prints the time to new text: the longest silence of an answer that ran at that moment, from then on.
+random besides. And gentler ends: a process told to end, sockets that drop, messages sent twice, answers stopped from
+another process (leaving.py). Prints the time to new text: the longest silence of an answer that ran at that moment,
+from then on.
 """
 
 import argparse
@@ -12,9 +14,7 @@ import logging
 import os
 import random
 import signal
-import statistics
 import sys
-import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -30,23 +30,26 @@ from django.core.management import call_command  # noqa: E402
 from django.db import OperationalError  # noqa: E402
 from redis import RedisError  # noqa: E402
 
-from agents.conversations.models import Message, Turn  # noqa: E402
+from agents.conversations.models import Turn  # noqa: E402
 from agents.turns import lease  # noqa: E402
 from metering import counting  # noqa: E402
-from metering.outbox.models import UsageEvent  # noqa: E402
 from platform_site.local.postgres import Postgres  # noqa: E402
 from platform_site.local.valkey import Valkey  # noqa: E402
 from tenants import provisioning, store  # noqa: E402
 from tenants.context import run_for  # noqa: E402
 from tenants.keys import redis_key  # noqa: E402
-from tests.conftest import until, web_process  # noqa: E402
+from tests.conftest import until  # noqa: E402
 from tests.doubles import openai_server  # noqa: E402
-from tests.faults.restless import Restless, Seen  # noqa: E402
+from tests.faults.restless import Restless  # noqa: E402
 from tests.faults.test_processes import process_of  # noqa: E402
+from tests.load import leaving  # noqa: E402
+from tests.load.survivors import Series, Timed, started  # noqa: E402
 
+NUMBERS = {
+    "kills": 50, "valkey-kills": 20, "flushes": 20, "postgres-restarts": 5,
+    "drops": 2000, "double-sends": 500, "stops": 50, "drains": 1,
+}  # fmt: skip
 VISITORS = 10
-QUESTION = "[[tokens=150]][[gap=0.02]]"
-MOST_EVENTS = 60  # of one socket, before it drops
 VALKEY_AWAY_SECONDS, POSTGRES_AWAY_SECONDS = 1, 2
 TRACEBACK = "Traceback (most recent call last)"
 FOLDER = Path(os.environ["DATA_DIR"])
@@ -54,80 +57,10 @@ FOLDER = Path(os.environ["DATA_DIR"])
 _services = ThreadPoolExecutor(1)
 
 
-class Timed(Restless):
-    """A visitor who notes the longest silence of an answer after something was killed."""
-
-    hit_at = 0.0
-    silence = 0.0
-    _heard = _place_heard = None
-
-    def hit(self) -> None:
-        """Something is being killed now."""
-        self.hit_at, self.silence = time.monotonic(), 0.0
-
-    def took(self, seen: Seen) -> None:
-        place = seen.turn, seen.attempt, seen.n, bool(seen.finished)
-        if place == self._place_heard:
-            return
-        now = time.monotonic()
-        if self.hit_at:
-            self.silence = max(self.silence, now - max(self.hit_at, self._heard or 0))
-        self._heard, self._place_heard = now, place
-
-
-class Series:
-    """Faults of one kind, and what the visitors saw."""
-
-    def __init__(self, tenant, name: str):
-        self.tenant, self.name = tenant, name
-        self.seen: list[Seen] = []
-        self.silences: list[float] = []
-        self.began = time.monotonic()
-
-    async def answered(self, visitor: Timed) -> None:
-        """One question of a visitor, to its end."""
-        self.seen.append(await visitor.ask(QUESTION, most_events=MOST_EVENTS))
-        if visitor.hit_at:
-            self.silences.append(visitor.silence)
-            visitor.hit_at = 0.0
-
-    async def ended(self, count: int) -> list[str]:
-        """Print the figures; what is wrong."""
-        wrong, again = await run_for(self.tenant, wrong_of, self.seen)
-        p99 = statistics.quantiles(self.silences, n=100, method="inclusive")[98]
-        print(
-            f"{count} × {self.name}, {time.monotonic() - self.began:.0f} s: {len(self.seen)} answers, "
-            f"{len(self.silences)} of them hit, {again} begun again; time to new text: "
-            f"median {statistics.median(self.silences):.2f} s, p99 {p99:.2f} s, most {max(self.silences):.2f} s; "
-            f"lost, doubled or wrong: {len(wrong)}",
-            flush=True,
-        )
-        return [f"{self.name}: {one}" for one in wrong]
-
-
-def wrong_of(seen: list[Seen]) -> tuple[list[str], int]:
-    """What is not as it should be, and how many of the answers were begun again."""
-    rows = Turn.objects.in_bulk([one.turn for one in seen])
-    texts: dict[str, list[str]] = {}
-    for message in Message.objects.filter(turn_id__in=rows, role="agent"):
-        texts.setdefault(str(message.turn_id), []).append(message.text)
-    uses: dict[str, list[int]] = {}
-    for event in UsageEvent.objects.all():
-        uses.setdefault(event.payload["turn_id"], []).append(event.payload["attempt"])
-    wrong = []
-    for one in seen:
-        row = next((row for key, row in rows.items() if str(key) == one.turn), None)
-        state, attempt = (row.state, row.attempt) if row else ("lost", 0)
-        said, used = texts.get(one.turn, []), sorted(uses.get(one.turn, []))
-        if one.faults or state != "done" or said != [one.text] or used != list(range(1, attempt + 1)):
-            wrong.append(f"{one.turn} {one.faults} {state}, attempt {attempt}, usage of {used}, {len(said)} texts")
-    return wrong, sum(row.attempt > 1 for row in rows.values())
-
-
 def main() -> int:
     """Kill, count and print."""
     parser = argparse.ArgumentParser(prog="python -m tests.load.kills", description=__doc__)
-    for name, number in (("kills", 50), ("valkey-kills", 20), ("flushes", 20), ("postgres-restarts", 5)):
+    for name, number in NUMBERS.items():
         parser.add_argument(f"--{name}", type=int, default=number)
     options = parser.parse_args()
     logging.disable(logging.WARNING)
@@ -148,7 +81,11 @@ async def measure(tenant, provider, options) -> list[str]:
     with ExitStack() as stack:
         ports = [started(stack, provider)]
         wrong = await kills(tenant, provider, ports[0], options.kills) if options.kills else []
+        wrong += await leaving.drains(tenant, provider, ports[0], options.drains)
         ports.append(await asyncio.to_thread(started, stack, provider))
+        wrong += await leaving.drops(tenant, ports, options.drops)
+        wrong += await leaving.double_sends(tenant, ports, options.double_sends)
+        wrong += await leaving.stops(tenant, ports, options.stops)
         for name, act, count in (
             ("Valkey flushed", flush, options.flushes),
             ("Valkey killed", kill_valkey, options.valkey_kills),
@@ -157,12 +94,6 @@ async def measure(tenant, provider, options) -> list[str]:
             if count:
                 wrong += await outages(tenant, ports, name, act, count)
         return wrong + await left(tenant, ports)
-
-
-def started(stack: ExitStack, provider) -> int:
-    """The port of one more web process."""
-    model = {"OPENAI_BASE_URL": provider.url, "OPENAI_API_KEY": "sk-stand-in", "DEFAULT_MODEL": "openai/stand-in"}
-    return stack.enter_context(web_process(TURN_CAP="200", SOCKETS_PER_ADDRESS="1000", **model))
 
 
 async def kills(tenant, provider, survivor: int, count: int) -> list[str]:

@@ -1,6 +1,7 @@
 """Processes and services killed under running answers:
 
     python -m tests.load.kills [--kills 50] [--valkey-kills 20] [--flushes 20] [--postgres-restarts 5]
+                               [--drops 2000] [--double-sends 500] [--stops 50] [--drains 1]
 
 Needs nothing: starts services of its own. Measures, checks and prints in tests/load/killing.py. Exit status 1 if an
 answer was lost, doubled or wrong, if the counters differ from the ledger, or if a log holds a traceback; then the logs
