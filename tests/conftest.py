@@ -28,6 +28,7 @@ from tenants.context import TenantRef, acting_for
 from tests.processes import NO_TLS, free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
+BROWSER = ROOT / "tests" / "browser"
 FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
 PASSWORD = "correct horse battery"
 _numbers = count(1)
@@ -37,6 +38,15 @@ _hashed = cache(make_password)  # slow on purpose: once is enough for the tests
 def repeats(full: int) -> int:
     """How often a mass test repeats: 1 % (at least 5 times) by default, all with `bin/test full`."""
     return full if FULL else max(5, full // 100)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests with a browser come first, so that only one of several pytest workers starts it and fills its site.
+
+    Each worker begins with a part of the list in one piece, and gives others of its end.
+    """
+    items.sort(key=lambda item: not item.path.is_relative_to(BROWSER))
 
 
 @pytest.fixture(scope="session", autouse=True)
