@@ -11,6 +11,7 @@ from tenants.context import TenantRef, run_for
 logger = logging.getLogger(__name__)
 
 AGAIN_SECONDS = 0.5
+OPENING_SECONDS = 3  # for a question, whose page keeps it until it is stored
 ASKING_SECONDS = 60  # for what an answer needs
 STORING_SECONDS = 600  # for what it has become
 

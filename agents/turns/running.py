@@ -116,7 +116,7 @@ def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
     """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
-    opening, found = asyncio.create_task(run_for(tenant, open_turn, **question)), None
+    opening, found = asyncio.create_task(_opened(tenant, question)), None
     if admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"]):
         found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
     try:
@@ -128,6 +128,11 @@ async def _start(tenant: TenantRef, question: dict) -> Opened:
         if found:
             found.cancel()
     return opened
+
+
+async def _opened(tenant: TenantRef, question: dict) -> Opened:
+    """Tried again once: pools that have lost their server look for it every few seconds."""
+    return await patience.run(tenant, partial(open_turn, **question), seconds=patience.OPENING_SECONDS)
 
 
 async def _stored(opening: asyncio.Task) -> Opened:
