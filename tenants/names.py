@@ -1,6 +1,7 @@
 """What a tenant may be called: one place for the rules on names, slugs and hosts."""
 
 import re
+from functools import cache
 from zoneinfo import available_timezones
 
 import idna
@@ -61,9 +62,12 @@ def slug_for(name: str) -> str:
     return checked_slug(slug) if slug else checked_slug(name)
 
 
+_time_zones = cache(available_timezones)  # it looks at hundreds of files: 20 ms
+
+
 def checked_time_zone(zone: str) -> str:
     """A time zone's name as in "Europe/London". Raises BadName."""
-    if zone not in available_timezones():
+    if zone not in _time_zones():
         raise BadName(f"There is no time zone “{zone}”. Write one like Europe/London.")
     return zone
 
