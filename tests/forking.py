@@ -88,16 +88,21 @@ def start(command: list[str], *, output: int, environment: dict[str, str]) -> Fo
     """
     global _server
     with _asking:
-        channel, _ = _server = _server or _start_server()
+        channel, _ = server = _server or _start_server()
+        _server = None
         request = json.dumps({"command": command, "environment": environment}).encode()
         _adopt_orphans(True)  # the fork's parent ends at once, so that it becomes our child
         try:
             socket.send_fds(channel, [request], [output])
             pid = int(channel.recv(64) or 0)
+        except BaseException:  # a test's timeout, perhaps: the answer to come is nobody else's
+            channel.close()
+            raise
         finally:
             _adopt_orphans(False)
-    if not pid:
-        raise RuntimeError("the process that forks has ended")
+        if not pid:
+            raise RuntimeError("the process that forks has ended")
+        _server = server
     return Fork(command, pid)
 
 
@@ -130,7 +135,11 @@ def main() -> None:
             _become(**json.loads(request), output=files[0])
             return
         os.close(files[0])
-        channel.send(str(pid).encode())
+        try:
+            channel.send(str(pid).encode())
+        except BrokenPipeError:  # nobody waits for it any more
+            os.killpg(pid, signal.SIGKILL)
+            return
 
 
 def _import_libraries() -> None:
