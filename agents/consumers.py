@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
+from contextlib import suppress
 from uuid import UUID
 
 from channels.consumer import get_handler_name
@@ -30,16 +31,13 @@ CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_CROWDED, CLOSE_TOO_LARGE = 4400,
 CLOSE_AGAIN = 1012
 RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
+LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
+LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 PATIENCE_SECONDS = 0.7  # after which a visitor wants to know what is going on
 MOVING = "This service is being moved right now. Your message waits and is sent by itself in a moment."
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
 SAYING = wire.Message | wire.RequestHuman | wire.Feedback  # what a person does, and what costs us something
-
-
-def _thumb_of(frame: wire.Frame | None) -> UUID | None:
-    """The answer that a thumb is about, so that the page can take back what was not taken."""
-    return frame.message if isinstance(frame, wire.Feedback) else None
 
 
 class ChatConsumer(AsyncWebsocketConsumer):
@@ -112,16 +110,16 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except TenantPaused as error:
             await self.pause(error)
         except PlatformError as error:
-            about, wait = error.details.get("id", _thumb_of(frame)), error.details.get("retry_after")
+            about, wait = error.details.get("id", wire.thumb_of(frame)), error.details.get("retry_after")
             await self._answer(wire.Error(code=error.code, text=str(error), id=about, retry_after=wait))
         except (OperationalError, RedisError) as error:
             logger.warning("frame not obeyed", extra={"error": type(error.__cause__ or error).__name__})
             code, text = TemporaryFailure.code, TemporaryFailure.text
-            await self._answer(wire.Error(code=code, text=text, id=_thumb_of(frame), retry_after=RETRY_SECONDS))
+            await self._answer(wire.Error(code=code, text=text, id=wire.thumb_of(frame), retry_after=RETRY_SECONDS))
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             text = "Something went wrong on our side."
-            await self._answer(wire.Error(code="internal_error", text=text, id=_thumb_of(frame)))
+            await self._answer(wire.Error(code="internal_error", text=text, id=wire.thumb_of(frame)))
 
     async def pause(self, error: TenantPaused):
         """The tenant is paused: say so and close. A running answer is stored, and seen when the tenant goes on."""
@@ -146,7 +144,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _obey(self, frame: wire.Frame):
         if isinstance(frame, SAYING) and (wait := self.messages.take()):
-            raise TooFast(retry_after=round(wait, 1), id=getattr(frame, "id", _thumb_of(frame)))
+            raise TooFast(retry_after=round(wait, 1), id=getattr(frame, "id", wire.thumb_of(frame)))
         match frame:
             case wire.Hello():
                 await self._join(frame)
@@ -196,6 +194,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.begun:
             self.begun = True
             await self._enter_group()
+            self.pumps[UUID(int=1)] = asyncio.create_task(self._look_back())
+
+    async def _look_back(self):
+        """Of what others said while it entered the group, a socket has not heard."""
+        await asyncio.sleep(LOOK_BACK_SECONDS)
+        with suppress(OperationalError, OSError):
+            if await self._run(reading.newest_seq, self.conversation) > self.whole:
+                await self._catch_up()
 
     async def _enter_group(self):
         """Other sockets of the conversation (a second tab) hear of what happens here. Works without, too."""
@@ -286,7 +292,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             if event.seq >= before:
                 break
             if isinstance(event, wire.TurnFinished) and event.turn in self.pumps:  # it is told in its place, soon
-                await asyncio.wait({self.pumps[event.turn]}, timeout=PATIENCE_SECONDS)
+                await asyncio.wait({self.pumps[event.turn]}, timeout=LATE_SECONDS)
             if self._is_news(event):
                 await self._answer(event)
         self._note(*range(self.whole + 1, before))  # what is not among them was no message

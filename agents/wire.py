@@ -114,6 +114,11 @@ def parse_frame(text: str | bytes) -> Frame:
         raise BadFrame(f"{where}: {first['msg']}") from None
 
 
+def thumb_of(frame: Frame | None) -> UUID | None:
+    """The answer that a thumb is about, so that the page can take back what was not taken."""
+    return frame.message if isinstance(frame, Feedback) else None
+
+
 class _Event(BaseModel):
     model_config = ConfigDict(extra="forbid")
 

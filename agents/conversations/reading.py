@@ -48,6 +48,11 @@ def open_conversation(visitor: Visitor, channel: str = "page") -> Conversation |
     )
 
 
+def newest_seq(conversation: UUID) -> int:
+    """How far the events of a conversation have been counted."""
+    return Conversation.objects.values_list("seq", flat=True).get(pk=conversation)
+
+
 def exists(conversation: UUID) -> bool:
     """Whether a conversation with this id has begun, whoever's it is."""
     return Conversation.objects.filter(pk=conversation).exists()

@@ -53,10 +53,12 @@ def door(name: str, *chats, **facts) -> Door:
 
 
 async def page(browser) -> Door:
-    """The visitor's page, loaded anew: up to 50 messages stand in it."""
+    """The visitor's page, loaded anew: the newest messages stand in it."""
     await browser.ticket()
-    messages = re.search(r'<script id="chat-messages"[^>]*>(.*?)</script>', browser.page, re.DOTALL)[1]
-    return Door("page", [Connection(events=[{"type": "history", "messages": json.loads(messages)}])])
+    found = re.search(r'<script id="chat-messages"[^>]*>(.*?)</script>', browser.page, re.DOTALL)
+    messages = json.loads(found[1])
+    before = {"seq": messages[0]["seq"] - 1 if messages else 0}
+    return Door("page", [Connection(before, [{"type": "history", "messages": messages}])])
 
 
 @dataclass(frozen=True)
