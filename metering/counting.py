@@ -11,7 +11,7 @@ from metering.models import UsageColumns, UsageRecord
 from metering.outbox.models import UsageEvent
 
 BUCKET_SECONDS = 300
-NEWEST_SECONDS = 20  # within which a use that was recorded is settled, too
+NEWEST_SECONDS = 60  # within which a use that was recorded is settled, too
 BUCKETS = 13  # a sliding hour, and the bucket that it has half left
 
 TOKENS = F("input_tokens") + F("output_tokens")
@@ -23,11 +23,13 @@ class Counted:
 
     month    since the first of the month ``month_name``
     buckets  of the sliding hour, by number of five minutes since 1970
+    newest   turns and their attempts whose use is counted, but not in the ledger yet: perhaps it is not settled either
     """
 
     month_name: str
     month: int
     buckets: dict[int, int]
+    newest: list[tuple[UUID, int]]
 
 
 def counted() -> Counted:
@@ -39,23 +41,22 @@ def counted() -> Counted:
     total = uses.filter(occurred_at__gte=month.start).aggregate(total=Sum(TOKENS))["total"] or 0
     recent = uses.filter(occurred_at__gte=clock.now() - timedelta(seconds=BUCKETS * BUCKET_SECONDS))
     buckets = {bucket: tokens for bucket, tokens in _by_bucket(recent) if bucket >= oldest}
-    for seconds, tokens in waiting.values():
+    for seconds, tokens, _ in waiting.values():
         if seconds >= month.start.timestamp():
             total += tokens
         bucket = int(seconds) // BUCKET_SECONDS
         if bucket >= oldest:
             buckets[bucket] = buckets.get(bucket, 0) + tokens
-    return Counted(month.name, int(total), buckets)
+    since = clock.now().timestamp() - NEWEST_SECONDS
+    newest = [turn for seconds, _, turn in waiting.values() if turn and seconds >= since]
+    return Counted(month.name, int(total), buckets, newest)
 
 
-def newest() -> list[tuple[UUID, int]]:
-    """``(turn, attempt)`` of uses that were recorded just now, and perhaps not settled yet."""
+def relayed_lately() -> list[tuple[UUID, int]]:
+    """``(turn, attempt)`` of uses that have reached the ledger already, and perhaps are not settled yet."""
     since = clock.now() - timedelta(seconds=NEWEST_SECONDS)
-    waiting = UsageEvent.objects.filter(occurred_at__gte=since, payload__turn_id__isnull=False)
-    payloads = list(waiting.order_by().values_list("payload", flat=True))  # before the ledger, where they go
     uses = UsageRecord.objects.filter(occurred_at__gte=since, turn_id__isnull=False)
-    found = [(UUID(payload["turn_id"]), payload["attempt"]) for payload in payloads if payload["turn_id"]]
-    return found + list(uses.values_list("turn_id", "attempt"))
+    return list(uses.values_list("turn_id", "attempt"))
 
 
 def _by_bucket(uses) -> list[tuple[int, int]]:
@@ -65,10 +66,14 @@ def _by_bucket(uses) -> list[tuple[int, int]]:
     return [(int(bucket), int(tokens)) for bucket, tokens in rows]
 
 
-def _waiting() -> dict[UUID, tuple[float, int]]:
-    """``event id -> (when, tokens)`` of what the relay has not taken out of the outbox yet."""
+def _waiting() -> dict[UUID, tuple[float, int, tuple[UUID, int] | None]]:
+    """``event id -> (when, tokens, (turn, attempt))`` of what the relay has not taken out of the outbox yet."""
     events = UsageEvent.objects.filter(payload__kind=UsageColumns.Kind.MODEL).order_by()
     return {
-        event_id: (at.timestamp(), payload["input_tokens"] + payload["output_tokens"])
+        event_id: (at.timestamp(), payload["input_tokens"] + payload["output_tokens"], _turn_of(payload))
         for event_id, at, payload in events.values_list("id", "occurred_at", "payload")
     }
+
+
+def _turn_of(payload: dict) -> tuple[UUID, int] | None:
+    return (UUID(payload["turn_id"]), payload["attempt"]) if payload["turn_id"] else None

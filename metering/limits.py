@@ -153,12 +153,12 @@ def _fill() -> None:
     if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
         time.sleep(WAIT_SECONDS)
         return
-    newest = counting.newest()  # before the sums: what comes in between is counted twice, which is the safe side
+    relayed = counting.relayed_lately()  # before the sums: what gets there meanwhile counts twice, the safe side
     counted = counting.counted()
     pairs = [number for pair in counted.buckets.items() for number in pair]
     _run(
         "fill",
-        [lim, redis_key("res"), late, *(_settled(*use) for use in newest)],
+        [lim, redis_key("res"), late, *(_settled(*use) for use in [*counted.newest, *relayed])],
         [counted.month_name, counted.month, IDLE_SECONDS * 1000, SETTLED_SECONDS * 1000, attempt, *pairs],
     )
 
