@@ -84,13 +84,14 @@ def of_channel(conversation: UUID, channel: str) -> Conversation:
 def standing(conversation: UUID, *, after: int, following: UUID | None = None) -> Standing:
     """Everything a client needs that has seen durable events up to ``after`` and was following a turn, if it was."""
     row = Conversation.objects.get(pk=conversation)
-    unseen = Message.objects.filter(conversation_id=conversation, seq__gt=after)
-    newest_first = unseen.select_related("feedback").order_by("-seq")[:MOST_MISSED]
-    missed = [_as_event(message) for message in reversed(newest_first)]
+    # before the messages: an answer that ends between the two is in both, not in neither
     running = [
         wire.Cursor(turn=turn.pk, attempt=turn.attempt, n=0)
         for turn in Turn.objects.filter(conversation_id=conversation, state=Turn.State.RUNNING).order_by("started_at")
     ]
+    unseen = Message.objects.filter(conversation_id=conversation, seq__gt=after)
+    newest_first = unseen.select_related("feedback").order_by("-seq")[:MOST_MISSED]
+    missed = [_as_event(message) for message in reversed(newest_first)]
     if following and not any(cursor.turn == following for cursor in running):
         missed += _ended_without_words(following, conversation, missed)
     return Standing(row.pk, row.seq, row.state, missed, running)

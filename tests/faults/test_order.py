@@ -59,7 +59,7 @@ class Tabs:
             async with self.browsers[1].socket(hello=hello) as other:
                 self.chats = [one, other]
                 await write(self)
-        doors = [history.door(f"tab {number}", chat, is_whole=True) for number, chat in enumerate(self.chats, 1)]
+        doors = [history.door(f"tab {number}", chat) for number, chat in enumerate(self.chats, 1)]
         await history.check(self.tenant, self.conversation, *doors, await history.page(self.browsers[0]))
 
     async def until_told(self, count: int) -> None:
