@@ -1,15 +1,12 @@
 """What tenants may use, and the ledger of what they used."""
 
-import re
-
 from django.core.exceptions import ValidationError
 from django.core.validators import MinValueValidator
 from django.db import models
 
+from platform_site.env import MODEL_NAME
 from tenants.ids import uuid7
 from tenants.models import Tenant, TenantManager, TenantOwned
-
-MODEL_NAME = re.compile(r"[\w-]+(?:/[\w.:@-]+)+", re.ASCII)
 
 
 def check_models(text: str) -> None:

@@ -20,6 +20,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 ROOT = Path(__file__).resolve().parent.parent
 SAMPLE = re.compile(r"change|sample|example|insecure|secret-?key|password|^(.)\1*$", re.IGNORECASE)
 
+MODEL_NAME = re.compile(r"[\w-]+(?:/[\w.:@-]+)+", re.ASCII)  # of litellm, with its provider
+
 
 def _dotenv() -> Path:
     return Path(os.environ.get("DATA_DIR") or ROOT / ".atrium") / "env"
@@ -112,7 +114,7 @@ class Environment(BaseSettings):
     @field_validator("tenant_models")
     @classmethod
     def _models(cls, value: str) -> str:
-        if any(not re.fullmatch(r"[\w-]+(?:/[\w.:@-]+)+", name, re.ASCII) for name in parse_names(value)):
+        if any(not MODEL_NAME.fullmatch(name) for name in parse_names(value)):
             raise ValueError("must be names of models with their provider, such as openai/gpt-4o-mini, comma separated")
         return value
 

@@ -229,7 +229,7 @@ else:
     EMAIL_FILE_PATH = DATA_DIR / "mail"
 EMAIL_TIMEOUT = 10
 SUPPORT_EMAIL = env.support_email
-OPERATOR_EMAILS = [address.strip() for address in env.operator_emails.split(",") if address.strip()]
+OPERATOR_EMAILS = environment.parse_names(env.operator_emails)
 REGION = env.region
 DEFAULT_FROM_EMAIL = f"no-reply@{PLATFORM_HOST}"
 

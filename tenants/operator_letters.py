@@ -50,7 +50,7 @@ def _send(subject: str, text: str) -> None:
 
 def _operators() -> list[str]:
     if settings.OPERATOR_EMAILS:
-        return settings.OPERATOR_EMAILS
+        return list(settings.OPERATOR_EMAILS)
     people = User.objects.filter(is_staff=True, is_active=True).order_by("email")
     return list(people.values_list("email", flat=True))
 
