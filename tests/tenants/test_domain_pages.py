@@ -14,20 +14,6 @@ from tenants import directory, domains, own_domains
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent, DomainClaim
 from tests.conftest import host_of
-from tests.doubles.dns_server import dns_server
-
-
-@pytest.fixture(scope="module")
-def _name_server():
-    with dns_server() as server:
-        yield server
-
-
-@pytest.fixture
-def dns(_name_server, settings):
-    """The DNS, as Atrium sees it in this test."""
-    settings.DNS_SERVERS = [("127.0.0.1", _name_server.port)]
-    return _name_server
 
 
 @pytest.fixture

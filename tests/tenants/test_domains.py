@@ -19,23 +19,8 @@ from tenants.context import TenantRef, acting_for, acting_for_platform
 from tenants.errors import BadName, NoTenantContext
 from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
 from tests.conftest import host_of
-from tests.doubles.dns_server import dns_server
 
 State = DomainClaim.State
-
-
-@pytest.fixture(scope="module")
-def _name_server():
-    with dns_server() as server:
-        yield server
-
-
-@pytest.fixture
-def dns(_name_server, settings):
-    """The DNS, as Atrium sees it in this test."""
-    settings.DNS_SERVERS = [("127.0.0.1", _name_server.port)]
-    settings.DNS_SECONDS = 0.4
-    return _name_server
 
 
 @pytest.fixture(scope="module")
