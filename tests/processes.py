@@ -29,7 +29,8 @@ def free_port() -> int:
 def running(command: list[str], *, log: Path, fresh: bool = False, **environment: str) -> Iterator[Process]:
     """The command in a process group of its own, its output in ``log``; ended with the block.
 
-    fresh  it imports its libraries itself, as everywhere but in tests; otherwise it may begin as a fork that has them
+    fresh  it imports its libraries itself, as everywhere but in tests; otherwise it may begin as a fork that has them,
+           but never in benchmarks
     """
     with log.open("w") as output:
         process = start(command, output=output, environment={**os.environ, **environment}, fresh=fresh)
@@ -41,7 +42,7 @@ def running(command: list[str], *, log: Path, fresh: bool = False, **environment
 
 def start(command: list[str], *, output: IO[str], environment: dict[str, str], fresh: bool = False) -> Process:
     """Start the command in a process group of its own."""
-    if not fresh and forking.POSSIBLE and command[:2] == [sys.executable, "-m"]:
+    if not fresh and "PYTEST_VERSION" in os.environ and forking.POSSIBLE and command[:2] == [sys.executable, "-m"]:
         return forking.start(command, output=output.fileno(), environment=environment)
     return subprocess.Popen(command, cwd=ROOT, env=environment, stdout=output, stderr=output, process_group=0)
 
