@@ -45,7 +45,7 @@ def numbers() -> dict[str, int]:
     midnight = (
         timezone.now().astimezone(ZoneInfo(current().timezone)).replace(hour=0, minute=0, second=0, microsecond=0)
     )
-    real = Conversation.objects.exclude(channel="test")
+    real = Conversation.objects.exclude(channel__in=Conversation.TRIALS.values())
     return {
         "ready": Document.objects.filter(state=Document.State.READY).count(),
         "working": Document.objects.unfinished().count(),

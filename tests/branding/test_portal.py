@@ -1,10 +1,17 @@
 """The brand's page and the overview."""
 
+from uuid import uuid4
+
 import pytest
 
+from agents import publishing
+from agents.conversations import recording
+from agents.conversations.visitors import known_by
+from branding import overview
 from branding.models import Branding
 from tenants.accounts import keys
 from tenants.context import acting_for
+from tenants.ids import uuid7
 
 FORM = {"name": "Acme", "colour": "#f5b700", "wallpaper": "", "radius": "16", "font": "serif", "based_on": "1"}
 
@@ -74,3 +81,13 @@ def test_the_overview_tells_what_is_left_to_do(acme, browser):
     browser.post("/branding/", FORM)
     page = browser.get("/").content.decode()
     assert "2 of 5 done" in page and "Ada Berg</b> changed the brand" in page
+
+
+@pytest.mark.parametrize(("channel", "counted"), [("page", 1), ("api", 1), ("test", 0), ("test-live", 0)])
+def test_the_overview_counts_customers_and_no_trials(acme, channel, counted):
+    with acting_for(acme):
+        recording.open_turn(
+            turn=uuid7(), conversation=uuid4(), visitor=known_by("ann", channel=channel), client_id=uuid4(),
+            text="Hello?", version=publishing.live_version(), channel=channel,
+        )  # fmt: skip
+        assert overview.numbers()["today"] == counted
