@@ -106,7 +106,10 @@ def _lost_use(turn, said: str) -> Use | None:
     reserved = limits.reserved(turn_id=turn)
     if not (reserved or said):
         return None
-    agent = assembly.agent_of(publishing.live_version())
+    asked = Turn.objects.filter(pk=turn).values_list("conversation__agent_id", "conversation__channel").first()
+    if asked is None:  # erased meanwhile: what was claimed for it lapses
+        return None
+    agent = assembly.agent_of(publishing.answering(*asked))
     prompt = max(0, (reserved or 0) - settings.MODEL_ANSWER_TOKENS)
     return Use(agent.model, prompt, answer.tokens_in(len(said.encode())), 0, "estimated")
 

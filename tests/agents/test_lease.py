@@ -12,7 +12,10 @@ from agents.conversations import recording
 from agents.conversations.errors import EmptyMessage, NoConversation
 from agents.conversations.models import Turn
 from agents.conversations.visitors import known_by
+from agents.models import AgentConfig
 from agents.turns import lease, running, sweep
+from metering import limits
+from metering.outbox.models import UsageEvent
 from tenants import directory, store
 from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
@@ -80,3 +83,21 @@ def test_a_tenant_that_cannot_be_reached_does_not_keep_the_others_orphans_waitin
     asyncio.run(sweep.sweep())
     with acting_for(globex):
         assert Turn.objects.get(pk=orphan).state == Turn.State.INTERRUPTED
+
+
+def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_published(acme):
+    with acting_for(acme):
+        AgentConfig.objects.update(is_default=False)
+        fresh = AgentConfig.objects.create(name="Fresh", instructions="Be kind.", model="openai/m", is_default=True)
+        publishing._live.pop(acme.id, None)
+        opened = running.open_turn(
+            conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?", channel="test", agent=fresh.pk
+        )
+        recording.mark_written(opened.turn)
+        limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
+        store.client().zadd(lease.KEY, {lease.member(opened.turn, 1): 1})
+    store.client().set(sweep.WHOLE_KEY, "1")
+    asyncio.run(sweep.sweep())
+    with acting_for(acme):
+        assert Turn.objects.get(pk=opened.turn).state == Turn.State.INTERRUPTED
+        assert UsageEvent.objects.get().payload["model"] == "openai/m"
