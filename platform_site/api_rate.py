@@ -145,11 +145,16 @@ def _take(counts: list[Count]) -> tuple[bool, list[Count]]:
 
 def _take_here(counts: list[Count]) -> tuple[bool, list[Count]]:
     """The same by this process alone."""
-    granted, found = True, []
-    for count in counts:
-        pace = _here[count.key]
+    paces = [_here[count.key] for count in counts]
+    for pace, count in zip(paces, counts, strict=True):
         pace.most = count.most  # by today's plan
-        wait = pace.take()
-        granted = granted and not wait
-        found.append(replace(count, left=pace.left, seconds=max(1, round(wait)) if wait else WINDOW_SECONDS))
-    return granted, found
+    waits = [pace.wait() for pace in paces]
+    granted = not any(waits)
+    if granted:  # counted in all of them, or in none
+        for pace in paces:
+            pace.take()
+    return granted, [_stood(*one) for one in zip(counts, paces, waits, strict=True)]
+
+
+def _stood(count: Count, pace: Pace, wait: float) -> Count:
+    return replace(count, left=0, seconds=max(1, round(wait))) if wait else replace(count, left=pace.left)

@@ -16,12 +16,16 @@ class Pace:
         """How often more it may happen, as of the last ``take``."""
         return max(0, self.most - len(self._taken))
 
-    def take(self) -> float:
-        """0 if it may happen now, and it is counted; else the seconds after which it may, and it is not."""
+    def wait(self) -> float:
+        """Seconds after which it may happen, 0: now. Nothing is counted."""
         now = time.monotonic()
         while self._taken and self._taken[0] <= now - self.seconds:
             self._taken.popleft()
-        if len(self._taken) < self.most:
-            self._taken.append(now)
-            return 0.0
-        return self._taken[0] + self.seconds - now
+        return 0.0 if len(self._taken) < self.most else self._taken[0] + self.seconds - now
+
+    def take(self) -> float:
+        """0 if it may happen now, and it is counted; else the seconds after which it may, and it is not."""
+        wait = self.wait()
+        if not wait:
+            self._taken.append(time.monotonic())
+        return wait

@@ -115,3 +115,13 @@ def test_the_schema_tells_programs_of_the_limits(acme):
     for operation in operations:
         assert "Retry-After" in operation["responses"]["429"]["headers"]
         assert all("RateLimit" in answer["headers"] for answer in operation["responses"].values())
+
+
+def test_h7_without_valkey_one_key_in_a_loop_leaves_room_for_the_others(caller, acme, settings, monkeypatch):
+    put_on_plan(acme, api_requests_per_minute=4, api_requests_per_minute_of_key=2)
+    loop, other = caller(acme), caller(acme)
+    settings.REDIS_URL = "redis://127.0.0.1:1/0"
+    monkeypatch.setattr(store, "_sync", None)
+    assert statuses(loop, 5) == [200, 200, 429, 429, 429]
+    assert loop.get(PATH).json()["limit"] == "key"
+    assert statuses(other, 3) == [200, 200, 429]
