@@ -169,9 +169,12 @@ def refuse_as_main(domain: Domain) -> None:
 
 
 def make_main(domain: Domain, *, by: str) -> None:
-    """Let the links of its tenant's mails lead to this domain. Raises Conflict: it is not verified."""
-    refuse_as_main(domain)
+    """Let the links of its tenant's mails lead to this domain. Raises Conflict: it is not verified, or gone."""
     with acting_for_platform(f"main address {domain.domain}"), transaction.atomic(using="platform"):
+        now = next((one for one in _locked_domains(domain.tenant_id) if one.pk == domain.pk), None)
+        if now is None:  # its own staff may remove it at any moment
+            raise Conflict(f"“{domain.domain}” leads nowhere any more.")
+        refuse_as_main(now)
         Domain.objects.filter(tenant=domain.tenant_id, is_primary=True).exclude(pk=domain.pk).update(is_primary=False)
         Domain.objects.filter(pk=domain.pk).update(is_primary=True)
         details = {"domain": domain.domain, "is_primary": True}
@@ -225,6 +228,11 @@ def _locked(claim: DomainClaim) -> DomainClaim | None:
     return rows.filter(pk=claim.pk).first()
 
 
+def _locked_domains(tenant_id: int) -> list[Domain]:
+    """A tenant's host names as they are now. One of them has to be the main one, so one change waits for another."""
+    return list(Domain.objects.select_for_update().filter(tenant_id=tenant_id).order_by("pk"))
+
+
 def _turn(row: DomainClaim, finding: Finding) -> None:
     row.problem = finding.problem
     if finding.outcome is Outcome.PROVED:
@@ -267,9 +275,9 @@ def _miss(row: DomainClaim) -> None:
 def _give_up(row: DomainClaim, end: str, by: str) -> None:
     """The claim's end. If the name was the tenant's main address, its own host is that again."""
     mine = Domain.objects.filter(domain=row.name, tenant=row.tenant)
-    if row.state in DomainClaim.HOLDING and mine.filter(is_primary=True).exists():
-        Domain.objects.filter(tenant=row.tenant, domain=names.host_for(row.tenant.slug)).update(is_primary=True)
     if row.state in DomainClaim.HOLDING:
+        if any(one.is_primary and one.domain == row.name for one in _locked_domains(row.tenant_id)):
+            Domain.objects.filter(tenant=row.tenant, domain=names.host_for(row.tenant.slug)).update(is_primary=True)
         mine.delete()
     row.state, row.check_at, row.failing_since = end, None, None
     _note(row, end, by)

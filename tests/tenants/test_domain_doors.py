@@ -1,15 +1,18 @@
 """What a domain of a tenant's own opens: chat, sign-in and forms, each for that host alone."""
 
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 import websockets
 from django.conf import settings
+from django.db import connections, transaction
 from django.test import Client
 
 from metering import attention
+from platform_site.errors import Conflict
 from tenants import domains
 from tenants.context import TenantRef, acting_for_platform, run_for_nobody
 from tenants.models import Domain, DomainClaim, Tenant
@@ -125,3 +128,36 @@ def test_a_domain_at_risk_is_on_the_operators_first_page(acme):
         DomainClaim.objects.filter(name=host).update(failing_since="2026-01-01T00:00Z")  # the first to be lost
         notices = [notice.text for notice in attention.notices() if notice.label == "Domain at risk"]
     assert any(host in text for text in notices)
+
+
+def main_of(tenant: TenantRef) -> list[str]:
+    with acting_for_platform("a test"):
+        return list(Domain.objects.filter(tenant_id=tenant.id, is_primary=True).values_list("domain", flat=True))
+
+
+def test_a_domain_that_staff_removed_meanwhile_does_not_become_the_main_one(acme, domains_of_both):
+    own = domains_of_both[0]
+    with acting_for_platform("a test"):
+        seen = Domain.objects.get(domain=own)
+    domains.release(domains.find(own), by="staff", of_staff=True)
+    with pytest.raises(Conflict):
+        domains.make_main(seen, by="an operator")
+    assert main_of(acme) == [host_of(acme)]
+
+
+def test_a_domain_that_becomes_the_main_one_while_staff_remove_it_leaves_a_main_one(acme, domains_of_both):
+    own = domains_of_both[0]
+
+    def release():
+        try:
+            domains.release(domains.find(own), by="staff", of_staff=True)
+        finally:
+            connections.close_all()
+
+    with ThreadPoolExecutor(1) as pool:
+        with acting_for_platform("a test"), transaction.atomic(using="platform"):
+            domains.make_main(Domain.objects.get(domain=own), by="an operator")
+            released = pool.submit(release)
+            wait([released], timeout=1)  # it has come as far as it can
+        released.result(timeout=20)
+    assert main_of(acme) == [host_of(acme)]
