@@ -24,6 +24,10 @@ if held then
     redis.call('HDEL', lim, 'c:' .. conversation)
     redis.call('HINCRBY', lim, 'sessions', -1)
   end
+  if not before and redis.call('HEXISTS', lim, 'ready') == 0 then -- what was corrected here will be set anew
+    redis.call('HSET', late, settled, used)
+    redis.call('PEXPIRE', late, ARGV[5])
+  end
   return 1
 end
 if before then return 0 end

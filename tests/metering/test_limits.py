@@ -297,6 +297,25 @@ def test_a_claim_whose_use_was_filled_in_is_given_back_when_it_is_settled(acme, 
     assert counters(acme)["m"] == 200 + 10
 
 
+def test_a_claim_that_is_settled_while_the_counters_are_filled_is_counted(acme, settings, monkeypatch):
+    turn = uuid4()
+    claim(acme, 300, turn=turn)
+    counted = counting.counted
+
+    def slowly():
+        found = counted()
+        record(acme, 200, turn_id=turn)  # by another process
+        with acting_for(acme):
+            limits.settle(turn_id=turn, tokens=200)
+        return found
+
+    with valkey_away(settings), acting_for(acme):
+        limits.settle(turn_id=uuid4(), tokens=1)  # lost, so the next claim fills the counters
+    monkeypatch.setattr(counting, "counted", slowly)
+    claim(acme, 10)
+    assert counters(acme)["m"] == 200 + 10
+
+
 def test_without_valkey_the_ledger_admits_into_half_of_what_is_left(acme, settings):
     record(acme, 600)
     with valkey_away(settings):
