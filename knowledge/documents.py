@@ -52,10 +52,10 @@ def add(*, file: File, name: str, by: str, base: KnowledgeBase | None = None) ->
             storage.one_at_a_time()
             storage.check(file.size)
             document.save(force_insert=True)
-            after_commit(tokens.issue)
     except (DatabaseError, StorageFull):
         default_storage.delete(document.path)
         raise
+    after_commit(tokens.issue)  # beyond the block: what fails from here on leaves a document, which needs its file
     return document
 
 

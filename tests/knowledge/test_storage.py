@@ -5,9 +5,9 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import connections
+from django.db import OperationalError, connections
 
-from knowledge import documents, storage
+from knowledge import documents, storage, tokens
 from knowledge.errors import StorageFull
 from knowledge.models import Document
 from tenants.accounts import keys
@@ -72,6 +72,16 @@ def test_parallel_uploads_never_take_more_room_than_there_is(small):
     with ThreadPoolExecutor(6) as pool:
         assert sorted(pool.map(upload, range(6))) == [False] * 4 + [True] * 2
     assert standing(small) == (800, 1_000) and kept(small) == 2
+
+
+def test_a_document_keeps_its_file_when_the_queue_cannot_be_filled_after_the_commit(small, monkeypatch):
+    def away() -> int:
+        raise OperationalError("the plan cannot be read")
+
+    monkeypatch.setattr(tokens, "_concurrency", away)
+    with pytest.raises(OperationalError):
+        add(small, b"x" * 400)
+    assert standing(small) == (400, 1_000) and kept(small) == 1
 
 
 def test_the_page_shows_what_is_used_of_what_is_allowed(small, make_staff, client_of):
