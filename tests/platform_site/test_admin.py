@@ -345,7 +345,8 @@ def test_operators_have_chosen_domains_checked_and_released(acme, browser, opera
     page = url("tenants_domainclaim_changelist")
     asked = browser.post(page, chosen | {"action": "check_now"}, follow=True)
     assert "The DNS is being asked" in asked.content.decode()
-    assert domains.find(claim.name).check_at <= datetime.now(UTC)
+    found = domains.find(claim.name)
+    assert found.checked_at or found.check_at <= datetime.now(UTC)  # a worker of other tests may have been faster
     assert claim.name in browser.post(page, chosen | {"action": "release"}, follow=True).content.decode()
     assert events(acme, "domain.released")[0].actor == operator.email
 
