@@ -15,6 +15,8 @@ logger = logging.getLogger(__name__)
 
 CACHE_SECONDS = 5
 MOST_ENTRIES = 10_000
+MOST_RENEWED = 150  # hosts that one query looks up
+USED_SECONDS = 20  # after which a host counts as used no more
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,17 @@ PLATFORM = Platform()
 Found = TenantRef | Platform | None
 # Each entry is what a host or id leads to, not anything that belongs to a tenant
 _cache: dict[str | int, tuple[float, Found]] = {}
+_asked: dict[str, float] = {}  # when a host was asked for last
 
 
 def cached_host(host: str) -> tuple[bool, Found]:
     """``(True, what it leads to)`` when this process knows the host already; costs no query."""
-    kept = _cache.get(names.of_header(host))
-    return (True, kept[1]) if kept and kept[0] > time.monotonic() else (False, None)
+    name = names.of_header(host)
+    kept, now = _cache.get(name), time.monotonic()
+    if kept is None or kept[0] <= now:
+        return False, None
+    _asked[name] = now
+    return True, kept[1]
 
 
 def by_host(host: str) -> Found:
@@ -40,7 +47,7 @@ def by_host(host: str) -> Found:
     if name == settings.PLATFORM_HOST:
         return PLATFORM
     known, found = cached_host(name)
-    return found if known else _keep(name, _tenant_of_domain(name))
+    return found if known else _look_up(name)
 
 
 def led_to(pairs: set[tuple[str, int]]) -> set[tuple[str, int]]:
@@ -101,24 +108,54 @@ def all_active() -> list[TenantRef]:
 def forget() -> None:
     """Drop what this process remembers, after a tenant or domain has changed here."""
     _cache.clear()
+    _asked.clear()
 
 
-def _tenant_of_domain(name: str) -> TenantRef | None:
+def _look_up(name: str) -> Found:
+    """What a host leads to. The same query renews others: of a thousand tenants in use, each would need its own."""
     if not name:
-        return None
-    domain = (
+        return _keep(name, None)
+    _asked[name] = time.monotonic()
+    hosts = [name, *_wearing_out(name)]
+    domains = (
         Domain.objects.select_related("tenant__database")
-        .filter(domain=name, verified_at__isnull=False)
+        .filter(domain__in=hosts, verified_at__isnull=False)
         .exclude(tenant__state__in=Tenant.NOT_READY)
-        .first()
     )
-    return domain.tenant.ref() if domain else None
+    found = {domain.domain: domain.tenant for domain in domains}
+    for other in hosts[1:]:
+        _renew(other, found.get(other))
+    return _keep(name, found[name].ref() if name in found else None)
+
+
+def _wearing_out(name: str) -> list[str]:
+    """Hosts that will soon have to be looked up anyway, the oldest first; forgets those nobody asks for any more."""
+    now = time.monotonic()
+    hosts = []
+    for host, (until, _) in list(_cache.items()):  # in the order in which they were kept
+        if until > now + CACHE_SECONDS / 2 or len(hosts) == MOST_RENEWED:
+            break
+        if not isinstance(host, str) or host == name:
+            continue
+        if now - _asked.get(host, 0) < USED_SECONDS:
+            hosts.append(host)
+        elif until <= now:
+            _cache.pop(host, None)
+            _asked.pop(host, None)
+    return hosts
+
+
+def _renew(host: str, tenant: Tenant | None) -> None:
+    try:
+        _keep(host, tenant.ref() if tenant else None)
+    except NoAddress:
+        _cache.pop(host, None)  # whoever asks for it is told
 
 
 def _keep(key: str | int, found: Found) -> Found:
     if len(_cache) >= MOST_ENTRIES:
-        _cache.clear()
-    before = _cache.get(key, (0, None))[1]
+        forget()
+    before = _cache.pop(key, (0, None))[1]
     if isinstance(before, TenantRef) and before == found and before.alias != found.alias:
         learn_move(before, found)
     _cache[key] = (time.monotonic() + CACHE_SECONDS, found)

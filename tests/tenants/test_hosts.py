@@ -1,10 +1,15 @@
 """tenants.hosts and tenants.sockets: one trusted source says which tenant is meant, however it is spelled."""
 
+import time
+
+import pytest
 from asgiref.testing import ApplicationCommunicator
 from django.test import Client
 
 from platform_site.asgi import application
 from tenants import directory
+from tenants.context import acting_for_platform
+from tenants.models import Domain
 from tests.conftest import host_of
 
 LEADS_NOWHERE = (
@@ -29,6 +34,30 @@ def test_a2_what_is_no_host_of_ours_leads_nowhere_whatever_was_asked_before(acme
         assert directory.by_host(host) is directory.cached_host(host)[1] is None, host
         response = Client(headers={"host": host}).get("/accounts/login/")
         assert (response.status_code, acme.name.encode() in response.content) == (404, False), host
+
+
+@pytest.fixture
+def worn_out(acme, globex, monkeypatch):
+    """Both tenants' hosts were asked for, and have to be looked up again."""
+    monkeypatch.setattr(directory, "CACHE_SECONDS", 0.1)
+    directory.forget()
+    for tenant in (acme, globex):
+        assert directory.by_host(host_of(tenant)) == tenant
+    time.sleep(0.15)
+    monkeypatch.setattr(directory, "CACHE_SECONDS", 60)
+
+
+def test_hosts_in_use_are_looked_up_together(acme, globex, worn_out, django_assert_num_queries):
+    with django_assert_num_queries(1):
+        for tenant in (acme, globex, acme):
+            assert directory.by_host(host_of(tenant)) == tenant
+
+
+def test_a_host_that_leads_nowhere_any_more_is_not_kept_with_the_others(acme, globex, worn_out):
+    with acting_for_platform("a test"):
+        Domain.objects.filter(domain=host_of(globex)).update(verified_at=None)
+    assert directory.by_host(host_of(acme)) == acme
+    assert directory.by_host(host_of(globex)) is None
 
 
 async def socket(path: str = "/ws/chat/", **headers: list[str]) -> bool:
