@@ -315,10 +315,10 @@ def test_the_commands_foresee_move_list_and_take_back(full, second):
 
 async def test_a_chat_whose_writes_wait_is_told_and_goes_on_by_itself(full, second, server, at_step):
     frozen, told = threading.Event(), threading.Event()
-    at_step("comparing", lambda: (frozen.set(), told.wait(10)))
+    at_step("comparing", lambda: (frozen.set(), told.wait(30)))
     async with Browser(full, server).socket() as chat:
         moving = asyncio.create_task(asyncio.to_thread(in_thread, move_to, full, second))
-        await asyncio.to_thread(frozen.wait, 10)
+        await asyncio.to_thread(frozen.wait, 30)
         await chat.ask("When are you open?")
         notice = await chat.next()
         told.set()
@@ -342,7 +342,7 @@ async def test_a_write_that_waited_too_long_for_a_move_is_begun_again(full, seco
             return EndUser.objects.create(secret_hash=uuid4().hex).pk
 
     moving = asyncio.create_task(asyncio.to_thread(in_thread, move_to, full, second))
-    await asyncio.to_thread(frozen.wait, 10)
+    await asyncio.to_thread(frozen.wait, 30)
     written = await context.run_for(full, impatient)
     await moving
     assert len(attempts) > 2
