@@ -203,6 +203,7 @@ def cancel(move: Move) -> Move:
 
 def copies_wait(connection) -> bool:
     query = "select 1 from pg_stat_activity where wait_event_type = 'Lock' and query like 'copy%'"
+    connection.execute("select pg_stat_clear_snapshot()")  # a transaction keeps what it saw first
     return connection.execute(query).fetchone() is not None
 
 
