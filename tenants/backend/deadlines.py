@@ -11,13 +11,15 @@ import socket
 import threading
 import time
 
+import psycopg
+
 logger = logging.getLogger(__name__)
 
 SECONDS = 12.0  # more than statement_timeout (platform_site/postgres.py), whose error says more
 GREETING_SECONDS = 3.0  # for the first statement on a pooled connection, which costs the server nothing
 LOOK_SECONDS = 1.0
 
-_awaited: dict[int, tuple[float, int]] = {}  # by thread: until when, and the socket's descriptor
+_awaited: dict[int, tuple[float, psycopg.Connection]] = {}  # by thread: until when, and what is asked
 _watching: threading.Thread | None = None
 _starting = threading.Lock()
 
@@ -40,7 +42,7 @@ class answered:  # noqa: N801  used as a function
         self._outer = _awaited.get(self._thread)
         self._until = time.monotonic() + self._seconds
         if not self._connection.closed:
-            _awaited[self._thread] = self._until, self._connection.fileno()
+            _awaited[self._thread] = self._until, self._connection
             _watch()
         return self
 
@@ -70,11 +72,12 @@ def _look() -> None:
                 _shut(awaited[1])
 
 
-def _shut(descriptor: int) -> None:
+def _shut(connection: psycopg.Connection) -> None:
+    """Its socket is asked for only now: the number of one that has closed may be another connection's by then."""
     try:
-        with socket.socket(fileno=os.dup(descriptor)) as line:
+        with socket.socket(fileno=os.dup(connection.fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
-    except OSError as error:
+    except (OSError, psycopg.OperationalError) as error:
         logger.info("the connection had closed by itself", extra={"error": type(error).__name__})
 
 
