@@ -181,8 +181,10 @@ def test_a_move_is_cancelled_within_seconds_while_rows_are_copied(full, second, 
             move = Move.objects.select_related("tenant", "source", "target").get(tenant_id=full.id)
         began = time.monotonic()
         cancelling = pool.submit(in_thread, cancel, move)
-        until(lambda: wishes(move) and not copies_wait(busy))
-        busy.rollback()
+        try:
+            until(lambda: wishes(move) and not copies_wait(busy))
+        finally:
+            busy.rollback()  # a test that fails must not leave its mover waiting
         with pytest.raises(MoveCancelled):
             moving.result()
         assert cancelling.result().state == "rolled_back"
