@@ -1,8 +1,6 @@
-"""The one way to a language model. Only this module and agents.offline know litellm.
+"""The one way to a language model. Only this module and agents.offline call litellm.
 
-litellm makes every request. The answers of OpenAI-compatible providers are read from the body by ourselves: that
-costs a tenth of the processor time, and shows whether an answer really ended. Every other provider, and a litellm
-whose insides have changed, goes through litellm's own iterator.
+litellm makes every request; how its answers are read says agents.answer_reading.
 """
 
 import asyncio
@@ -13,7 +11,6 @@ import os
 import threading
 from collections import namedtuple
 from collections.abc import AsyncIterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,8 +19,8 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from agents import offline
-from agents.answer import Answer, EndMarks, EventSplitter, Finish, ToolCall, Usage, tokens_in
+from agents import answer_reading, offline
+from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
 
@@ -31,10 +28,6 @@ __all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "
 
 logger = logging.getLogger(__name__)
 
-OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
-DRAIN_SECONDS = 0.2
-# Between two reads of an answer: shorter than what the eye tells apart, and longer while many answers are read
-GLANCE_SECONDS, GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST = 0.04, 0.0015, 0.12
 RETRY_SECONDS = 5  # where a provider does not say when
 RETRY_SECONDS_MOST = 60
 _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_model", 413: "too_long", 422: "request"}
@@ -43,7 +36,6 @@ _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyVio
 _importing = threading.Lock()
 _Loaded = namedtuple("_Loaded", "litellm silent clients")
 _loaded: _Loaded | None = None
-_reading = 0  # answers that are being read
 
 
 @dataclass(frozen=True)
@@ -143,8 +135,8 @@ async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | F
     """
     answer, failure, deadlines = Answer(), None, _Deadlines()
     response = await _open(request, deadlines)
-    raw = _raw_body(response)
-    texts = _read_body(raw, answer) if raw else _read_chunks(response, answer)
+    raw = answer_reading.raw_body(response)
+    texts = answer_reading.from_body(raw, answer) if raw else answer_reading.from_chunks(response, answer)
     try:
         while not answer.ended:
             size = answer.size
@@ -163,7 +155,7 @@ async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | F
         if answer.broken and not answer.begun:  # nothing was shown yet, so trying again is safe
             raise failure or ModelUnavailable(retry_after=RETRY_SECONDS)
         yield finish
-        await _drain(texts)
+        await answer_reading.drain(texts)
     finally:
         await texts.aclose()
         await (raw or response).aclose()
@@ -250,50 +242,6 @@ def _arguments(request: Request) -> dict:
     return arguments
 
 
-def _raw_body(response):
-    """The HTTP response under litellm's stream, if it holds OpenAI's events and litellm still lets us at it."""
-    if response.custom_llm_provider not in OPENAI_SHAPED:
-        return None
-    raw = getattr(response.completion_stream, "response", None)
-    return raw if hasattr(raw, "aiter_bytes") else None
-
-
-async def _read_body(raw, answer: Answer) -> AsyncIterator[str]:
-    """The new text of each read: events that arrived together make one text.
-
-    After the first words there is one read for each glance of an eye: every read costs a frame to each socket.
-    """
-    splitter = EventSplitter()
-    with _counted():
-        async for data in raw.aiter_bytes():
-            yield "".join(map(answer.take_event, splitter.feed(data)))
-            if answer.begun and not answer.ended:
-                await asyncio.sleep(min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST))
-
-
-@contextmanager
-def _counted():
-    global _reading
-    _reading += 1
-    try:
-        yield
-    finally:
-        _reading -= 1
-
-
-async def _read_chunks(response, answer: Answer) -> AsyncIterator[str]:
-    """The new text of each chunk that litellm makes of a provider's answer."""
-    marks = EndMarks()
-    if response.completion_stream is None:
-        await response.fetch_stream()
-    response.completion_stream = marks.watched(response.completion_stream)
-    async for chunk in response:
-        yield answer.take(chunk.model_dump(exclude_none=True))
-    answer.ended = marks.finished or marks.opaque
-    if not marks.opaque:
-        answer.reported = marks.usage and (answer.reported or marks.usage)
-
-
 async def _next(texts: AsyncIterator[str], deadlines: _Deadlines, request: Request):
     """The next text, or None at the end; and what went wrong, if anything did."""
     try:
@@ -301,14 +249,6 @@ async def _next(texts: AsyncIterator[str], deadlines: _Deadlines, request: Reque
             return await anext(texts, None), None
     except Exception as error:  # noqa: BLE001  as in _open
         return None, _failure(error, request)
-
-
-async def _drain(texts: AsyncIterator[str]) -> None:
-    """Read the last bytes of a finished answer, so that its connection can serve the next one."""
-    with suppress(Exception):
-        async with asyncio.timeout(DRAIN_SECONDS):
-            async for _ in texts:
-                pass
 
 
 def _failure(error: Exception, request: Request) -> PlatformError:

@@ -11,7 +11,7 @@ from decimal import Decimal
 
 import pytest
 
-from agents import llm
+from agents import answer_reading, llm
 from agents.answer import ANSWER_CHARACTERS, Answer, EventSplitter
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Delta, Finish, Request, ToolCall, Usage
@@ -188,7 +188,7 @@ async def test_r7_cut_streams_are_incomplete_and_run_no_tool(server, model, abor
 
 
 async def test_a_litellm_whose_insides_have_changed_is_read_by_its_iterator(server, monkeypatch):
-    monkeypatch.setattr(llm, "OPENAI_SHAPED", set())
+    monkeypatch.setattr(answer_reading, "OPENAI_SHAPED", set())
     server.script(SHORT)
     given = await events(ask(server))
     assert text_of(given) == SHORT.text
