@@ -2,7 +2,6 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
 from contextlib import suppress
 from uuid import UUID
 
@@ -12,14 +11,14 @@ from django.conf import settings
 from django.db import OperationalError
 from redis.exceptions import RedisError
 
-from agents import joining, open_sockets, places, turns, wire
+from agents import joining, moving, open_sockets, places, turns, wire
 from agents.conversations import reading, recording
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
 from platform_site.errors import PlatformError, TemporaryFailure
 from platform_site.pace import Pace
-from tenants import directory, lifecycle
+from tenants import lifecycle
 from tenants.context import TenantRef, acting_for, run_for
 from tenants.errors import TenantPaused
 from tenants.keys import channel_group
@@ -33,8 +32,6 @@ RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
 LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
-PATIENCE_SECONDS = 0.7  # after which a visitor wants to know what is going on
-MOVING = "This service is being moved right now. Your message waits and is sent by itself in a moment."
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
 SAYING = wire.Message | wire.RequestHuman | wire.Feedback  # what a person does, and what costs us something
@@ -217,10 +214,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def _ask(self, frame: wire.Message):
         try:
-            opened = await self._patiently(turns.start(
+            starting = turns.start(
                 self.tenant,
                 conversation=self.conversation, visitor=self.visitor, client_id=frame.id, text=frame.text,
-            ))  # fmt: skip
+            )  # fmt: skip
+            opened = await moving.patiently(starting, self.tenant, self._answer)
         except PlatformError as error:
             error.details["id"] = frame.id  # so that the page knows which text to give back
             raise
@@ -241,20 +239,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._tell_others(opened)
         if opened.seq > self.whole:
             await self._catch_up()
-
-    async def _patiently(self, work: Coroutine):
-        """Its result. Where it waits because the tenant is being moved, the visitor is told; it goes on by itself."""
-        working = asyncio.create_task(work)
-        await asyncio.wait({working}, timeout=PATIENCE_SECONDS)
-        if not working.done() and await self._is_moving():
-            await self._answer(wire.Error(code="moving", text=MOVING))
-        return await working
-
-    async def _is_moving(self) -> bool:
-        try:
-            return await self._run(directory.is_moving, self.tenant.id)
-        except OperationalError:
-            return False  # it is not the move that is waited for
 
     async def _ask_for_human(self):
         if not self.begun:
