@@ -24,6 +24,7 @@ from django.test import Client
 
 from tenants import names, provisioning
 from tenants.accounts.models import User
+from tenants.backend.base import DatabaseWrapper
 from tenants.context import TenantRef, acting_for
 from tests.processes import NO_TLS, free_port, running
 
@@ -62,10 +63,21 @@ def _database(django_db_blocker) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _connections_go_back() -> Iterator[None]:
-    """What a test's own thread borrowed from the pools."""
+    """What a test's own thread borrowed from the pools; threads that it starts use tests/threads.py.
+
+    A connection that is kept fails the test that keeps it: with eight of them, others would find none.
+    """
     yield
-    for connection in connections.all(initialized_only=True):
-        connection.close()
+    connections.close_all()
+    until(lambda: not _kept(), seconds=5)
+    assert not _kept(), "connections that did not go back into their pools"
+
+
+def _kept() -> dict[str, int]:
+    """How many connections of each pool somebody holds, where it is any."""
+    sizes = {alias: pool.get_stats() for alias, pool in DatabaseWrapper._connection_pools.items()}
+    kept = {alias: size["pool_size"] - size.get("pool_available", 0) for alias, size in sizes.items()}
+    return {alias: count for alias, count in kept.items() if count}
 
 
 @pytest.fixture

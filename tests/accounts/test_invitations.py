@@ -1,16 +1,15 @@
 """An invitation lets one person in, once, at one tenant."""
 
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from urllib.parse import urlsplit
 
-from django.db import connections
 from django.utils import timezone
 
 from tenants.accounts import invitations, team
 from tenants.accounts.models import Invitation, User
 from tenants.context import acting_for
 from tests.accounts.conftest import PASSWORD
+from tests.threads import Threads
 
 
 def invited(place, email: str, role: str = "builder") -> str:
@@ -53,12 +52,10 @@ def test_of_many_who_use_the_link_at_once_one_gets_in(world, letters):
                 invitations.accept(secret, name=f"Cas {number}", password=PASSWORD)
             except invitations.NotFound:
                 return False
-            finally:
-                connections.close_all()
             return True
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(accept, range(4))).count(True) == 1
+    with Threads(4) as threads:
+        assert list(threads.map(accept, range(4))).count(True) == 1
     with acting_for(world.acme.tenant):
         assert User.objects.filter(email="cas@acme.example").count() == 1
 

@@ -1,16 +1,15 @@
 """Who may change a team, and what always holds (B11)."""
 
-from concurrent.futures import ThreadPoolExecutor
 from uuid import uuid4
 
 import pytest
-from django.db import connections
 
 from platform_site.errors import Conflict, NotFound, PlatformError, Refused
 from tenants.accounts import team
 from tenants.accounts.models import Invitation, User
 from tenants.context import acting_for
 from tenants.models import AuditEvent
+from tests.threads import Threads
 
 
 @pytest.fixture
@@ -65,12 +64,10 @@ def test_two_owners_cannot_unmake_each_other_at_once(world, staff):
                 team.switch(pair[0].pk, on=False, by=pair[1])
         except PlatformError:
             return False
-        finally:
-            connections.close_all()
         return True
 
-    with ThreadPoolExecutor(2) as pool:
-        list(pool.map(unmake, [(first, second), (second, first)]))
+    with Threads(2) as threads:
+        list(threads.map(unmake, [(first, second), (second, first)]))
     with acting_for(world.acme.tenant):
         assert User.objects.filter(role="owner", is_active=True).count() >= 1
         User.objects.filter(pk=first.pk).update(is_active=True)

@@ -1,11 +1,9 @@
 """Drafts and published versions."""
 
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 
 import pytest
 from django.core.exceptions import ValidationError
-from django.db import connections
 
 from agents import publishing, tools, verticals
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
@@ -16,6 +14,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent
 from tests.conftest import until
 from tests.metering.planned import put_on_plan
+from tests.threads import Threads
 
 
 def draft_of(tenant) -> AgentConfig:
@@ -81,13 +80,10 @@ def test_a_version_of_another_process_is_live_within_the_caches_seconds(acme, mo
 
 def test_parallel_publishers_take_one_number_each(acme):
     def number_of(n: int) -> int:
-        try:
-            return publish(acme, greeting=f"Hello {n}").number
-        finally:
-            connections.close_all()
+        return publish(acme, greeting=f"Hello {n}").number
 
-    with ThreadPoolExecutor(4) as pool:
-        assert sorted(pool.map(number_of, range(6))) == [2, 3, 4, 5, 6, 7]
+    with Threads(4) as threads:
+        assert sorted(threads.map(number_of, range(6))) == [2, 3, 4, 5, 6, 7]
 
 
 def test_operators_edit_and_publish_in_platform_work(acme, globex):

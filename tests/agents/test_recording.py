@@ -1,10 +1,8 @@
 """agents.conversations.recording: what is stored of a question, whoever else asks at the same moment."""
 
-from concurrent.futures import ThreadPoolExecutor
 from uuid import UUID, uuid4
 
 import pytest
-from django.db import connections
 
 from agents import publishing
 from agents.conversations import recording
@@ -13,6 +11,7 @@ from agents.conversations.models import Conversation, Message, Turn
 from agents.conversations.visitors import known_by
 from tenants.context import acting_for
 from tenants.ids import uuid7
+from tests.threads import Threads
 
 ANN, BOB = known_by("ann"), known_by("bob")
 AT_ONCE = 5  # one more may be there already, and then as many wait as may
@@ -27,14 +26,11 @@ def ask(conversation: UUID, *, client_id: UUID | None = None, visitor=ANN, text:
 
 def ask_at_once(tenant, conversation: UUID, client_ids: list[UUID]) -> list:
     def one(client_id):
-        try:
-            with acting_for(tenant):
-                return ask(conversation, client_id=client_id)
-        finally:
-            connections.close_all()
+        with acting_for(tenant):
+            return ask(conversation, client_id=client_id)
 
-    with ThreadPoolExecutor(len(client_ids)) as pool:
-        return list(pool.map(one, client_ids))
+    with Threads(len(client_ids)) as threads:
+        return list(threads.map(one, client_ids))
 
 
 @pytest.mark.parametrize("begun", [False, True])

@@ -1,9 +1,6 @@
 """Saving a brand."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
-from django.db import connections
 
 from branding import brands, publishing
 from branding.models import Branding
@@ -11,6 +8,7 @@ from platform_site.errors import BadInput, Conflict
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent
 from tests.conftest import until
+from tests.threads import Threads
 
 
 def brand_of(tenant) -> brands.Brand:
@@ -87,9 +85,7 @@ def test_of_two_who_saw_the_same_revision_one_is_told(acme):
         except Conflict as error:
             assert set(error.details) == {"by", "at"}
             return False
-        finally:
-            connections.close_all()
         return True
 
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(save, ["Ann", "Bea", "Cas", "Dan"])).count(True) == 1
+    with Threads(4) as threads:
+        assert list(threads.map(save, ["Ann", "Bea", "Cas", "Dan"])).count(True) == 1

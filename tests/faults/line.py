@@ -53,6 +53,10 @@ class Line:
                 near, _ = listener.accept()
                 far = socket.create_connection(self._target)
                 self._ends += near, far
+                if self._listener is not listener:  # cut meanwhile
+                    _close(near)
+                    _close(far)
+                    return
                 for source, sink, answers in ((near, far, False), (far, near, True)):
                     threading.Thread(target=self._forward, args=[source, sink, answers], daemon=True).start()
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from django.db import connections
@@ -10,6 +9,7 @@ from django.db import connections
 from agents.conversations.models import EndUser
 from tenants.context import acting_for, run_for
 from tenants.ids import uuid7
+from tests.threads import Threads
 
 OPERATIONS = 1_000
 
@@ -41,20 +41,17 @@ def test_a10_interleaved_on_threads_no_read_is_wrong(twins):
 
     def work(_) -> list[str]:
         wrong = []
-        try:
-            for _ in range(OPERATIONS // 8):
-                tenant = random.choice(tenants)
-                with acting_for(tenant):
-                    if (text := read(shared)) != f"of {tenant.id}":
-                        wrong.append(text)
-                if random.random() < 0.3:  # sometimes back into the pool, sometimes kept by the thread
-                    connections.close_all()
-        finally:
-            connections.close_all()
+        for _ in range(OPERATIONS // 8):
+            tenant = random.choice(tenants)
+            with acting_for(tenant):
+                if (text := read(shared)) != f"of {tenant.id}":
+                    wrong.append(text)
+            if random.random() < 0.3:  # sometimes back into the pool, sometimes kept by the thread
+                connections.close_all()
         return wrong
 
-    with ThreadPoolExecutor(8) as pool:
-        assert [wrong for found in pool.map(work, range(8)) for wrong in found] == []
+    with Threads(8) as threads:
+        assert [wrong for found in threads.map(work, range(8)) for wrong in found] == []
 
 
 def test_a10_alternating_on_one_connection_with_errors_in_between_no_read_is_wrong(twins):

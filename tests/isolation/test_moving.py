@@ -5,7 +5,6 @@ import logging
 import random
 import re
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
@@ -29,6 +28,7 @@ from tests.agents.chatting import Browser
 from tests.conftest import FULL, host_of
 from tests.isolation.conftest import drop_dedicated
 from tests.tenants.moving import any_shared
+from tests.threads import Threads
 
 logger = logging.getLogger(__name__)
 INTERLEAVINGS = 200 if FULL else 2
@@ -174,13 +174,10 @@ def _house(name: str, twin: UUID, port: int) -> House:
 def work(houses: list[House], seed: int, moved: threading.Event) -> list[str]:
     """One thread's random units of work, at least until the move is over; what was wrong."""
     choice, wrong, done = random.Random(seed), [], 0
-    try:
-        while done < UNITS or not moved.is_set():
-            wrong += choice.choice(DOORS)(choice.choice(houses), houses)
-            done += 1
-        return wrong
-    finally:
-        connections.close_all()
+    while done < UNITS or not moved.is_set():
+        wrong += choice.choice(DOORS)(choice.choice(houses), houses)
+        done += 1
+    return wrong
 
 
 def move(tenant: TenantRef) -> Move:
@@ -230,10 +227,10 @@ def test_a_connection_kept_through_two_moves_works_for_the_tenant_that_came_back
 @pytest.mark.timeout(1_800)
 def test_a10_a15_in_random_interleavings_during_moves_no_row_is_wrong_and_none_is_left_behind(houses):
     wrong, behind = [], 0
-    with ThreadPoolExecutor(THREADS) as pool:
+    with Threads(THREADS) as threads:
         for number in range(INTERLEAVINGS):
             moved = threading.Event()
-            working = [pool.submit(work, houses, number * THREADS + one, moved) for one in range(THREADS)]
+            working = [threads.submit(work, houses, number * THREADS + one, moved) for one in range(THREADS)]
             try:
                 done = move(houses[0].tenant)
             finally:

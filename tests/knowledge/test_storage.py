@@ -1,11 +1,9 @@
 """How much room a tenant's documents may take: what its plan gives, not a byte more."""
 
-from concurrent.futures import ThreadPoolExecutor
-
 import pytest
 from django.core.files.storage import default_storage
 from django.core.files.uploadedfile import SimpleUploadedFile
-from django.db import OperationalError, connections
+from django.db import OperationalError
 
 from knowledge import documents, storage, tokens
 from knowledge.errors import StorageFull
@@ -14,6 +12,7 @@ from tenants.accounts import keys
 from tenants.context import acting_for
 from tests.knowledge.ingesting import add, state
 from tests.metering.planned import put_on_plan
+from tests.threads import Threads
 
 LIST = "/knowledge/"
 
@@ -64,13 +63,10 @@ def test_parallel_uploads_never_take_more_room_than_there_is(small):
             add(small, bytes([65 + n]) * 400)
         except StorageFull:
             return False
-        finally:
-            for connection in connections.all(initialized_only=True):
-                connection.close()
         return True
 
-    with ThreadPoolExecutor(6) as pool:
-        assert sorted(pool.map(upload, range(6))) == [False] * 4 + [True] * 2
+    with Threads(6) as threads:
+        assert sorted(threads.map(upload, range(6))) == [False] * 4 + [True] * 2
     assert standing(small) == (800, 1_000) and kept(small) == 2
 
 

@@ -1,7 +1,6 @@
 """From the outbox to the ledger: exactly once, whoever dies, and never into another tenant's rows."""
 
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from urllib.parse import urlsplit
@@ -20,6 +19,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 from tests.conftest import until
+from tests.threads import Threads
 
 
 class Killed(BaseException):
@@ -57,11 +57,7 @@ def waiting(tenant) -> int:
 
 def relay_of(tenant) -> int:
     with acting_for(tenant):
-        try:
-            return ledger.relay_tenant()
-        finally:
-            for connection in connections.all(initialized_only=True):
-                connection.close()
+        return ledger.relay_tenant()
 
 
 def test_usage_reaches_the_ledger_once_with_its_columns(acme, globex, only_ours_are_marked):
@@ -130,8 +126,8 @@ def test_relays_at_once_move_each_event_once(acme, monkeypatch, only_ours_are_ma
             pending.mark()
         return relay_of(acme)
 
-    with ThreadPoolExecutor(4) as pool:
-        list(pool.map(marked_and_relayed, range(8)))
+    with Threads(4) as threads:
+        list(threads.map(marked_and_relayed, range(8)))
     relay_of(acme)
     assert (waiting(acme), len(lines(acme))) == (0, 60)
 

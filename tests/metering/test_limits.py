@@ -2,7 +2,6 @@
 
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -21,6 +20,7 @@ from tenants.ids import uuid7
 from tenants.keys import redis_key
 from tests.conftest import repeats, until
 from tests.processes import ROOT
+from tests.threads import Threads
 
 pytestmark = pytest.mark.usefixtures("small_plan")
 AWAY = "redis://127.0.0.1:1/0"
@@ -51,16 +51,7 @@ def change(plan: Plan, **fields) -> None:
 
 def claim(tenant, tokens, *, turn=None, conversation=None):
     with acting_for(tenant):
-        try:
-            return limits.reserve(turn_id=turn or uuid4(), conversation_id=conversation or uuid4(), tokens=tokens)
-        finally:
-            give_back()
-
-
-def give_back() -> None:
-    """This thread's connections to their pools."""
-    for connection in connections.all(initialized_only=True):
-        connection.close()
+        return limits.reserve(turn_id=turn or uuid4(), conversation_id=conversation or uuid4(), tokens=tokens)
 
 
 def refusal(tenant, tokens, **ids) -> dict:
@@ -115,8 +106,8 @@ def valkey_away(settings):
 
 def test_parallel_turns_never_pass_the_allowance(acme, globex, small_plan):
     put_on(small_plan, globex)
-    with ThreadPoolExecutor(8) as pool:
-        granted = list(pool.map(lambda _: spend(acme, tokens=400), range(8)))
+    with Threads(8) as threads:
+        granted = list(threads.map(lambda _: spend(acme, tokens=400), range(8)))
     assert granted.count(True) == 2
     assert spend(globex, tokens=400)  # what one tenant spends is not taken from another
 
@@ -240,11 +231,10 @@ def test_losing_the_counters_under_load_never_admits_more(acme, small_plan):
         record(acme, 10)
         with acting_for(acme):
             limits.settle(turn_id=turn_id, tokens=10)
-        give_back()
         return 10
 
-    with ThreadPoolExecutor(4) as pool:
-        used = sum(pool.map(turn, range(150)))
+    with Threads(4) as threads:
+        used = sum(threads.map(turn, range(150)))
     assert 360 <= used <= 400 + 3 * 10  # claims in flight when the store was emptied are not in it
 
 

@@ -4,7 +4,6 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from uuid import uuid4
 
@@ -20,6 +19,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.errors import NoTenantContext, TenantMismatch
 from tenants.models import AuditEvent, Database
 from tenants.transactions import after_commit, atomic, atomic_control
+from tests.threads import Threads
 
 
 def state_of(tenant) -> tuple:
@@ -195,15 +195,12 @@ def in_parallel(tenant, count: int, ask) -> list:
 
     def call():
         with acting_for(tenant):
-            try:
-                answer = ask(tenant)
-                together.wait(10)
-                return answer
-            finally:
-                connections[tenant.alias].close()
+            answer = ask(tenant)
+            together.wait(10)
+            return answer
 
-    with ThreadPoolExecutor(count) as pool:
-        return [found.result() for found in [pool.submit(call) for _ in range(count)]]
+    with Threads(count) as threads:
+        return [found.result() for found in [threads.submit(call) for _ in range(count)]]
 
 
 def test_a_server_that_ends_every_connection_is_an_error_not_an_endless_loop(acme):

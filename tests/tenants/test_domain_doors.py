@@ -1,14 +1,14 @@
 """What a domain of a tenant's own opens: chat, sign-in and forms, each for that host alone."""
 
 import time
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import wait
 from dataclasses import dataclass
 from uuid import uuid4
 
 import pytest
 import websockets
 from django.conf import settings
-from django.db import connections, transaction
+from django.db import transaction
 from django.test import Client
 
 from metering import attention
@@ -19,6 +19,7 @@ from tenants.models import Domain, DomainClaim, Tenant
 from tenants.proofs import Finding, Outcome
 from tests.agents.chatting import Browser
 from tests.conftest import PASSWORD, host_of
+from tests.threads import Threads
 
 
 @dataclass
@@ -148,16 +149,10 @@ def test_a_domain_that_staff_removed_meanwhile_does_not_become_the_main_one(acme
 def test_a_domain_that_becomes_the_main_one_while_staff_remove_it_leaves_a_main_one(acme, domains_of_both):
     own = domains_of_both[0]
 
-    def release():
-        try:
-            domains.release(domains.find(own), by="staff", of_staff=True)
-        finally:
-            connections.close_all()
-
-    with ThreadPoolExecutor(1) as pool:
+    with Threads(1) as threads:
         with acting_for_platform("a test"), transaction.atomic(using="platform"):
             domains.make_main(Domain.objects.get(domain=own), by="an operator")
-            released = pool.submit(release)
+            released = threads.submit(domains.release, domains.find(own), by="staff", of_staff=True)
             wait([released], timeout=1)  # it has come as far as it can
         released.result(timeout=20)
     assert main_of(acme) == [host_of(acme)]

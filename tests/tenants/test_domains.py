@@ -1,7 +1,6 @@
 """Domains of the tenants' own: which names, whose they are, for how long. (F8)"""
 
 import json
-from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from threading import Barrier
 from uuid import uuid4
@@ -9,7 +8,6 @@ from uuid import uuid4
 import pytest
 from django.core import mail
 from django.core.management import CommandError, call_command
-from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
@@ -19,6 +17,7 @@ from tenants.context import TenantRef, acting_for, acting_for_platform
 from tenants.errors import BadName, NoTenantContext
 from tenants.models import AuditEvent, Domain, DomainClaim, Tenant
 from tests.conftest import host_of
+from tests.threads import Threads
 
 State = DomainClaim.State
 
@@ -214,13 +213,10 @@ def test_f8_of_fifty_claims_at_once_one_gets_the_name(acme, dns, host, settings)
     def checked(one: DomainClaim) -> DomainClaim:
         finding = proofs.look(one)
         together.wait(20)
-        try:
-            return domains.conclude(one, finding)
-        finally:
-            connections.close_all()
+        return domains.conclude(one, finding)
 
-    with ThreadPoolExecutor(len(claims)) as pool:
-        found = list(pool.map(checked, claims))
+    with Threads(len(claims)) as threads:
+        found = list(threads.map(checked, claims))
     try:
         won = [one for one in found if one.state == State.VERIFIED]
         assert len(won) == 1

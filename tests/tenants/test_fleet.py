@@ -3,7 +3,6 @@
 import json
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from io import StringIO
 from pathlib import Path
@@ -24,6 +23,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.models import Database, Domain, Tenant
 from tests.conftest import until
 from tests.tenants.moving import home_of
+from tests.threads import Threads
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -193,8 +193,8 @@ def test_two_runs_at_once_do_each_tenant_once(fleet_of):
         break_down(ref)
         execute(ref, "drop table outbox_usageevent cascade")
     set_back(one, two)
-    with ThreadPoolExecutor(2) as pool:
-        runs = list(pool.map(lambda _: _run(), range(2)))
+    with Threads(2) as threads:
+        runs = list(threads.map(lambda _: _run(), range(2)))
     assert [run.failed for run in runs] == [[], []]
     assert level_of(one) == level_of(two) == schema_template.fingerprint()
 

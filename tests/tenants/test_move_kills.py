@@ -22,6 +22,7 @@ from tenants.moves import exclusion, orders, running, steps
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, until
 from tests.tenants.moving import content, opened_for_moves, traces
+from tests.threads import in_thread
 
 logger = logging.getLogger(__name__)
 ROOT = Path(__file__).resolve().parents[2]
@@ -151,8 +152,8 @@ async def test_r15_a_chat_goes_on_within_seconds_where_the_mover_was_killed_behi
     """Between fence and switch the tenant is nowhere; nobody but the clock and a worker know how it goes on."""
     async with Browser(full, server).socket() as chat:
         await asyncio.to_thread(until, worker_answers, seconds=60)
-        killed = asyncio.create_task(asyncio.to_thread(mortal, full, "switching", second))
-        await asyncio.to_thread(until, lambda: step_of(full) == "switching", seconds=60)
+        killed = asyncio.create_task(asyncio.to_thread(in_thread, mortal, full, "switching", second))
+        await asyncio.to_thread(in_thread, until, lambda: step_of(full) == "switching", seconds=60)
         began = time.monotonic()
         await chat.ask("When are you open?")
         event = await chat.next()

@@ -4,7 +4,6 @@ import asyncio
 import io
 import json
 import random
-from concurrent.futures import ThreadPoolExecutor
 from threading import Timer
 from uuid import uuid4
 
@@ -41,6 +40,7 @@ from tenants.keys import system_key
 from tenants.models import Database, Move, Tenant
 from tests.conftest import host_of
 from tests.tenants.moving import spelled_differently
+from tests.threads import Threads
 
 
 @pytest.fixture
@@ -253,8 +253,8 @@ def test_two_clocks_at_once_open_one_more_database_and_then_none(all_full):
         with acting_for_platform("a test"):
             return room.keep(by="a test")
 
-    with ThreadPoolExecutor(4) as pool:
-        results = list(pool.map(keep, range(4)))
+    with Threads(4) as threads:
+        results = list(threads.map(keep, range(4)))
     (opened,) = opened_since(all_full)
     assert [one.pk for one in results if one] == [opened.pk]
     assert (opened.kind, opened.state) == ("shared", "open")

@@ -5,7 +5,6 @@ import json
 import os
 import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from uuid import uuid4
 
@@ -23,6 +22,7 @@ from tenants.context import acting_for, acting_for_platform
 from tenants.errors import BadName, NameTaken
 from tenants.models import Domain, Tenant
 from tests.conftest import host_of
+from tests.threads import Threads
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -111,11 +111,9 @@ def test_r15_of_runs_for_one_name_at_once_one_makes_the_tenant():
             return provisioning.create(name=name, vertical="healthcare", plan="pro", by="a test").state
         except Conflict as error:
             return error.code
-        finally:
-            connections.close_all()
 
-    with ThreadPoolExecutor(4) as pool:
-        made = sorted(pool.map(make, range(4)))
+    with Threads(4) as threads:
+        made = sorted(threads.map(make, range(4)))
     assert made[0] == "active"
     assert set(made[1:]) <= {"conflict", "name_taken"}
     assert Client(headers={"host": names.host_for(name)}).get("/chat/").status_code == 200
