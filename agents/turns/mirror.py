@@ -54,7 +54,7 @@ class Mirror:
         self._keeper.cancel()
         if not self.log.is_over:
             self.log.end(None)
-        await radio.tune_out(self._channel)
+        await radio.tune_out(self._channel, self._hear)
 
     async def _keep(self) -> None:
         try:

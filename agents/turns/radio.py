@@ -60,9 +60,11 @@ async def tune_in(channel: str, listener: Listener) -> None:
         logger.warning("not subscribed", extra={"error": type(error).__name__})
 
 
-async def tune_out(channel: str) -> None:
-    """Hear it no more."""
-    _listeners.pop(channel, None)
+async def tune_out(channel: str, listener: Listener) -> None:
+    """Hear it no more, unless another listener has taken the channel over."""
+    if _listeners.get(channel) != listener:
+        return
+    _listeners.pop(channel)
     _confirmed.pop(channel, None)
     if _subscription is None:
         return

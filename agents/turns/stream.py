@@ -47,8 +47,7 @@ class Source:
     tenant: TenantRef
     log: Log
     deposed: Callable[[], None]
-    written: int = 0
-    is_finished: bool = False
+    written: int = 0  # the number of the last event that is there
 
 
 _sources: dict[Log, Source] = {}
@@ -137,7 +136,7 @@ async def _flush() -> None:
         for (source, number, _), answer in zip(parts, answers, strict=True):
             _take(source, number, answer)
     for source in batch:
-        if source.log.is_over and (source.is_finished or source.log.ended is None):
+        if source.log.is_over and (source.log.ended is None or not _has_news(source)):
             _forget(source.log)
         elif not _has_news(source):
             _dirty.discard(source.log)
@@ -146,7 +145,7 @@ async def _flush() -> None:
 
 
 def _has_news(source: Source) -> bool:
-    return source.written < source.log.last_number and not source.is_finished
+    return source.written < source.log.last_number  # the turn may have gone on, and ended, during the last write
 
 
 def _part(source: Source) -> tuple[int, bytes]:
@@ -171,7 +170,7 @@ def _take(source: Source, number: int, answer) -> None:
     if isinstance(answer, redis.RedisError):
         raise answer
     if answer == b"ok":
-        source.written, source.is_finished = number, source.log.ended is not None
+        source.written = number
     elif answer == b"gone":
         source.written = 0
     else:

@@ -1,0 +1,74 @@
+"""agents.turns.stream and mirror: who follows an answer of another process misses none of its words."""
+
+import asyncio
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+
+from agents import wire
+from agents.turns import mirror, radio, stream
+from agents.turns.log import Log
+from tenants import store
+from tenants.keys import system_key
+from tests.faults.line import Line
+
+SLOW_SECONDS = 0.2  # of a round trip to Valkey, half each way
+
+
+@pytest.fixture
+async def slow(settings):
+    """Valkey at the end of a slow line."""
+    address = urlsplit(settings.REDIS_URL)
+    line = Line(address.hostname, address.port)
+    settings.REDIS_URL = address._replace(netloc=address.netloc.replace(str(address.port), str(line.port))).geturl()
+    stream.begin()
+    await radio.begin(lambda message: None)
+    await store.aclient().ping()
+    line.delay = SLOW_SECONDS / 2
+    yield
+    await stream.end()
+    await radio.end()
+    await store.aclient().aclose()
+    line.cut()
+
+
+def finished(log: Log) -> wire.TurnFinished:
+    return wire.TurnFinished(seq=2, turn=log.turn, attempt=log.attempt, outcome="done", message=None)
+
+
+async def never() -> None:
+    """How the turn ended, by a database that does not know yet."""
+
+
+async def text_heard(tenant, log: Log) -> str:
+    """What a follower elsewhere is sent until the end."""
+    events = [
+        one async for many in mirror.follow(tenant, wire.Cursor(turn=log.turn, attempt=1, n=0), never) for one in many
+    ]
+    assert events[-1] == finished(log)
+    return mirror.text_of(events)
+
+
+async def test_an_answer_that_ends_while_it_is_being_written_is_told_to_its_end(acme, slow):
+    log = Log(uuid4(), 1)
+    stream.publish(acme, log, lambda: None)
+    hearing = asyncio.create_task(text_heard(acme, log))
+    await asyncio.sleep(2 * SLOW_SECONDS)
+    log.append(wire.Delta, text="Come on ")
+    await asyncio.sleep(stream.FLUSH_SECONDS + SLOW_SECONDS / 2)  # it is on its way
+    log.append(wire.Delta, text="Wednesday.")
+    log.end(finished(log))
+    async with asyncio.timeout(10):
+        assert await hearing == "Come on Wednesday."
+
+
+async def test_a_listener_that_has_been_replaced_does_not_silence_the_next(slow):
+    channel, heard = system_key("turns", "a test"), asyncio.Queue()
+    one, other = asyncio.Queue().put_nowait, heard.put_nowait
+    await radio.tune_in(channel, one)
+    await radio.tune_in(channel, other)
+    await radio.tune_out(channel, one)
+    await store.aclient().publish(channel, "Still there?")
+    async with asyncio.timeout(10):
+        assert await heard.get() == b"Still there?"
