@@ -56,6 +56,8 @@ class EventSplitter:
 
 
 def _payload(event: bytes) -> bytes:
+    if event[:6] == b"data: " and b"\n" not in event:  # as nearly all are
+        return event[6:]
     lines = (line.partition(b":")[2] for line in event.split(b"\n") if line.startswith(b"data:"))
     return b"\n".join(line.removeprefix(b" ") for line in lines)
 
@@ -110,8 +112,9 @@ class Answer:
             for part in delta.get("tool_calls") or ():
                 self._take_call(part)
             self.reason = choice.get("finish_reason") or self.reason
-        self._count(len(text))
-        self.text_bytes += len(text.encode("utf-8", "replace"))
+        if text:
+            self._count(len(text))
+            self.text_bytes += len(text.encode("utf-8", "replace"))
         return text
 
     def _take_call(self, part: dict) -> None:

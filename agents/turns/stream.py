@@ -1,13 +1,16 @@
 """Copies what happens in this process's turns to Valkey, where other processes follow (see mirror.py).
 
 One stream for each turn, its entries named ``<attempt>-<number of its last event>``: Valkey refuses what is not newer,
-so an owner that was deposed cannot write. One flusher for the process writes in batches; a fault of the store never
-reaches a turn, for memory and Postgres hold it all. Text is sealed. Source: notes on realtime, section 4.
+so an owner that was deposed cannot write. One flusher for the process writes in batches, and seldom what nobody hears;
+a fault of the store never reaches a turn, for memory and Postgres hold it all. Text is sealed. Source: notes on
+realtime, section 4.
 """
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
@@ -21,13 +24,15 @@ from tenants.keys import redis_key
 logger = logging.getLogger(__name__)
 
 FLUSH_SECONDS = 0.05
-AT_ONCE = 20  # events that do not wait for the flusher's next round
+UNHEARD_SECONDS = 0.25  # where no other process listens: it finds the stream so old when it comes, or when we have died
+TOGETHER_SECONDS = 0.1  # what is due so soon is written, too
+AT_ONCE = 20  # events that do not wait for their time
 RETRY_SECONDS = 0.5
 LIFETIME_MS = 600_000  # from the last write
 AFTER_END_MS = 60_000
 
 # KEYS the turn's stream  ARGV attempt, number of the last event, sealed events, lifetime ms, "1" if these are the first
-# gives "ok"; "gone": write all again; or the id of what is there and newer
+# gives how many processes heard it; "gone": write all again; or the id of what is there and newer
 WRITE = """
 if ARGV[5] == '0' and redis.call('EXISTS', KEYS[1]) == 0 then return 'gone' end
 local id = ARGV[1] .. '-' .. ARGV[2]
@@ -35,8 +40,7 @@ if redis.pcall('XADD', KEYS[1], id, 'e', ARGV[3]).err then
   return redis.call('XREVRANGE', KEYS[1], '+', '-', 'COUNT', 1)[1][1]
 end
 redis.call('PEXPIRE', KEYS[1], ARGV[4])
-redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[3])
-return 'ok'
+return redis.call('PUBLISH', KEYS[1], id .. ' ' .. ARGV[3])
 """
 
 
@@ -48,13 +52,21 @@ class Source:
     log: Log
     deposed: Callable[[], None]
     written: int = 0  # the number of the last event that is there
+    is_heard: bool = False
+
+    def due(self) -> float:
+        """When its news are to be written, on the loop's clock."""
+        log = self.log
+        if len(log.events) - self.written >= AT_ONCE or log.is_over and (self.is_heard or log.ended is None):
+            return 0  # also what is left to another owner
+        return asyncio.get_running_loop().time() + (FLUSH_SECONDS if self.is_heard else UNHEARD_SECONDS)
 
 
 _sources: dict[Log, Source] = {}
-_dirty: set[Log] = set()
+_due: dict[Log, float] = {}  # when the news of a log are to be written
 _flusher: asyncio.Task | None = None
-_news = asyncio.Event()
-_urgent = asyncio.Event()
+_sooner = asyncio.Event()  # something is due before _wakes
+_wakes = 0.0  # when the flusher looks again
 
 
 def key_of(turn) -> str:
@@ -69,8 +81,8 @@ def place(turn, entry: str) -> str:
 
 def begin() -> None:
     """Start the flusher on this loop."""
-    global _flusher, _news, _urgent
-    _news, _urgent = asyncio.Event(), asyncio.Event()
+    global _flusher, _sooner
+    _sooner = asyncio.Event()
     _flusher = asyncio.create_task(_keep(), name="turn streams")
 
 
@@ -82,7 +94,7 @@ async def end() -> None:
     _flusher.cancel()
     _flusher = None
     try:
-        await _flush()
+        await _flush(list(_due))
     except redis.RedisError as error:
         logger.warning("turn streams not written", extra={"error": type(error).__name__})
 
@@ -98,50 +110,65 @@ def _note(log: Log) -> None:
     source = _sources.get(log)
     if source is None:
         return
-    _dirty.add(log)
-    _news.set()
-    if log.is_over or len(log.events) - source.written >= AT_ONCE:
-        _urgent.set()
+    due = min(_due.get(log, math.inf), source.due())
+    _due[log] = due
+    if due < _wakes:
+        _sooner.set()
 
 
 async def _keep() -> None:
+    loop = asyncio.get_running_loop()
     while True:
-        await _news.wait()
+        await _wait()
         try:
-            async with asyncio.timeout(FLUSH_SECONDS):
-                await _urgent.wait()
-        except TimeoutError:
-            pass
-        _news.clear()
-        _urgent.clear()
-        try:
-            await _flush()
+            await _flush([log for log, due in _due.items() if due < loop.time() + TOGETHER_SECONDS])
         except redis.RedisError as error:
             logger.warning("turn streams not written", extra={"error": type(error).__name__})
             await asyncio.sleep(RETRY_SECONDS)
-            _news.set()
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("turn streams not written")
 
 
-async def _flush() -> None:
+async def _wait() -> None:
+    """Until something is due."""
+    global _wakes
+    loop = asyncio.get_running_loop()
+    while (due := min(_due.values(), default=math.inf)) > loop.time():
+        _wakes = due
+        _sooner.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(None if due == math.inf else due):
+                await _sooner.wait()
+    _wakes = 0  # what comes while it writes is seen afterwards
+
+
+async def _flush(logs: list[Log]) -> None:
     """One round trip for all turns with news. Raises redis.RedisError; then all are written the next time."""
-    batch = [_sources[log] for log in _dirty if log in _sources]
+    batch = [_sources[log] for log in logs if log in _sources]
     parts = [(source, *_part(source)) for source in batch if _has_news(source)]
     if parts:
-        async with store.aclient().pipeline(transaction=False) as pipeline:
-            for source, number, body in parts:
-                _queue(pipeline, source, number, body)
-            answers = await pipeline.execute(raise_on_error=False)
-        for (source, number, _), answer in zip(parts, answers, strict=True):
-            _take(source, number, answer)
+        await _write(parts)
     for source in batch:
-        if source.log.is_over and (source.log.ended is None or not _has_news(source)):
-            _forget(source.log)
-        elif not _has_news(source):
-            _dirty.discard(source.log)
-    if _dirty:  # of what was gone, or came meanwhile
-        _news.set()
+        _go_on(source)
+
+
+async def _write(parts: list[tuple]) -> None:
+    async with store.aclient().pipeline(transaction=False) as pipeline:
+        for source, number, body in parts:
+            _queue(pipeline, source, number, body)
+        answers = await pipeline.execute(raise_on_error=False)
+    for (source, number, _), answer in zip(parts, answers, strict=True):
+        _take(source, number, answer)
+
+
+def _go_on(source: Source) -> None:
+    """After a write: what came meanwhile, or was not taken, is written the next time."""
+    log = source.log
+    _due.pop(log, None)
+    if log.is_over and (log.ended is None or not _has_news(source)):
+        _forget(log)
+    elif log in _sources and _has_news(source):
+        _due[log] = source.due()
 
 
 def _has_news(source: Source) -> bool:
@@ -169,8 +196,8 @@ def _take(source: Source, number: int, answer) -> None:
     """What the store said to a write. Raises redis.RedisError."""
     if isinstance(answer, redis.RedisError):
         raise answer
-    if answer == b"ok":
-        source.written = number
+    if isinstance(answer, int):
+        source.written, source.is_heard = number, answer > 0
     elif answer == b"gone":
         source.written = 0
     else:
@@ -190,4 +217,4 @@ def _meet(source: Source, entry: str) -> None:
 
 def _forget(log: Log) -> None:
     _sources.pop(log, None)
-    _dirty.discard(log)
+    _due.pop(log, None)

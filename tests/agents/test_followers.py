@@ -56,7 +56,7 @@ async def test_an_answer_that_ends_while_it_is_being_written_is_told_to_its_end(
     hearing = asyncio.create_task(text_heard(acme, log))
     await asyncio.sleep(2 * SLOW_SECONDS)
     log.append(wire.Delta, text="Come on ")
-    await asyncio.sleep(stream.FLUSH_SECONDS + SLOW_SECONDS / 2)  # it is on its way
+    await asyncio.sleep(stream.UNHEARD_SECONDS + SLOW_SECONDS / 2)  # it is on its way
     log.append(wire.Delta, text="Wednesday.")
     log.end(finished(log))
     async with asyncio.timeout(10):
