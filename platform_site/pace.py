@@ -1,15 +1,17 @@
 """How often something may happen, where one process can tell by itself."""
 
 import time
-from collections import deque
+from bisect import bisect
 
 
 class Pace:
     """At most ``most`` times within any ``seconds``."""
 
+    __slots__ = ("most", "seconds", "_taken")
+
     def __init__(self, most: int, seconds: float):
         self.most, self.seconds = most, seconds
-        self._taken: deque[float] = deque()  # when, by the monotonic clock; never longer than most
+        self._taken: list[float] = []  # when, by the monotonic clock; never longer than most. An empty deque is 0.8 KB
 
     @property
     def left(self) -> int:
@@ -19,8 +21,7 @@ class Pace:
     def wait(self) -> float:
         """Seconds after which it may happen, 0: now. Nothing is counted."""
         now = time.monotonic()
-        while self._taken and self._taken[0] <= now - self.seconds:
-            self._taken.popleft()
+        del self._taken[: bisect(self._taken, now - self.seconds)]
         return 0.0 if len(self._taken) < self.most else self._taken[0] + self.seconds - now
 
     def take(self) -> float:
