@@ -15,6 +15,7 @@ from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 
 from platform_site.pace import Pace
+from platform_site.waiting import Gate, Mailbox
 
 UNTAKEN_MS = 30_000  # what a peer has not taken by then, it will not take
 READ_ON_SECONDS, LAST_SECONDS = 0.5, 2  # for a peer that is being closed to hear why
@@ -78,6 +79,7 @@ class Sockets(WebSocketsSansIOProtocol):
     def __init__(self, *args, **kwargs):
         super().__init__(*args, **kwargs)
         self.conn.__class__ = Frames  # uvicorn makes it and lets nobody choose
+        self.queue, self.writable = Mailbox(), Gate()
 
     def data_received(self, data):
         for start in range(0, len(data), SLICE_BYTES):

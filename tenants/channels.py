@@ -1,9 +1,10 @@
 """The channel layer: small hints between sockets (a second tab, later the inbox), nothing that may not be lost."""
 
-import asyncio
 from uuid import uuid4
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
+
+from platform_site.waiting import Mailbox
 
 
 class HintLayer(RedisPubSubChannelLayer):
@@ -15,5 +16,5 @@ class HintLayer(RedisPubSubChannelLayer):
     async def new_channel(self, prefix="specific."):
         layer = self._get_layer()
         channel = f"{layer.prefix}{prefix}{uuid4().hex}"
-        layer.channels[channel] = asyncio.Queue()
+        layer.channels[channel] = Mailbox()
         return channel
