@@ -48,6 +48,10 @@ class Http(HttpToolsProtocol):
         self._stop_waiting()
         super().connection_lost(exc)
 
+    def handle_websocket_upgrade(self):
+        super().handle_websocket_upgrade()
+        self.parser = self.scope = self.headers = None  # parser and we know each other: only the collector would come
+
     def _wait(self):
         if self._waiting is None:
             self._waiting = self.loop.call_later(settings.HEADER_SECONDS, self._give_up)
@@ -91,6 +95,14 @@ class Sockets(WebSocketsSansIOProtocol):
         if self._ending:
             raise ClientDisconnected  # not a fault of the application, which has not been told yet
         await super().send(message)
+        if message["type"] == "websocket.accept":
+            self._forget_handshake()
+
+    def _forget_handshake(self):
+        """Nobody reads it any more, and it takes more than anything else that an idle socket keeps."""
+        self.request.headers.clear()  # websockets' parser keeps the request
+        self.request = self.response = None
+        self.scope["headers"].clear()  # not replaced: each middleware's copy of the scope has this list
 
     def handle_cont(self, event):
         if len(self.frames) >= FRAGMENTS:

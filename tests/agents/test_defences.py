@@ -182,6 +182,19 @@ async def test_h3_a_flood_of_pings_that_reads_no_pong_costs_no_memory(door, acme
         chat.raw.transport.abort()
 
 
+async def test_h3_what_an_open_socket_sent_as_headers_is_not_kept(door, acme):
+    pid, address = listener_of(door), f"ws://{host_of(acme)}:{door}/ws/chat/"
+    headers = [("X-Filler", "x" * 8_000)] * 100
+    grown = []
+    async with AsyncExitStack() as stack:
+        for _ in range(6):
+            await stack.enter_async_context(
+                websockets.connect(address, host="127.0.0.1", port=door, additional_headers=headers)
+            )
+            grown.append(resident_mb(pid))
+        assert grown[-1] - grown[0] < 2  # 4 MB came, and were held as text and as bytes
+
+
 async def test_h3_a_peer_that_answers_no_ping_is_dropped(door, acme):
     async with Browser(acme, door).socket() as chat:
         assert held_by(acme) == 1
