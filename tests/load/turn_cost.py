@@ -4,7 +4,7 @@ The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 i
 Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
 moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
 token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process,
-with idle sockets too.
+with idle sockets too; ``--only-idle`` leaves the rest out.
 """
 
 import argparse
@@ -60,36 +60,43 @@ def main() -> int:
     parser.add_argument("--parallel", type=int, default=50)
     parser.add_argument("--turns", type=int, default=6, help="of each visitor")
     parser.add_argument("--idle", type=int, default=2000)
+    parser.add_argument("--only-idle", action="store_true", help="the memory of idle sockets, without any turns")
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     call_command("deploy", stdout=io.StringIO())
     tenant = make_tenant()
+    with stand_in() as url:
+        if not options.only_idle:
+            print_turns(tenant, url, options)
+        asyncio.run(print_idle(tenant, url, options.idle))
+    return 0
+
+
+def print_turns(tenant, url: str, options) -> None:
+    """Of Atrium and of those it is compared with."""
     messages = messages_of(tenant)
     print(f"load of the machine (1 minute): {os.getloadavg()[0]:.1f}; 100,000 additions: {loop_ms():.1f} ms")
     print(f"{'':<46}{'CPU ms':>8}{'added ms':>10}{'p99':>8}{'turns/s':>9}{'of a core':>11}{'MB':>7}")
-    with stand_in() as url:
-        direct = asyncio.run(directly(url, messages))
-        for parallel in (1, options.parallel):
-            turns = options.turns if parallel > 1 else 40
-            print_row(
-                f"Atrium with retrieval, {parallel} at once", asyncio.run(atrium(tenant, url, parallel, turns)), direct
-            )
-        act_for(tenant, without_knowledge)
-        in_step = asyncio.run(atrium(tenant, url, options.parallel, options.turns, in_step=True))
-        print_row(f"Atrium without retrieval, {options.parallel} in step", in_step, direct)
-        for parallel in (1, options.parallel):
-            turns = options.turns if parallel > 1 else 40
-            print_row(
-                f"Atrium without retrieval, {parallel} at once",
-                asyncio.run(atrium(tenant, url, parallel, turns)),
-                direct,
-            )
+    direct = asyncio.run(directly(url, messages))
+    for parallel in (1, options.parallel):
+        turns = options.turns if parallel > 1 else 40
         print_row(
-            f"a plain consumer, {options.parallel} at once", asyncio.run(plain(tenant, url, messages, options)), direct
+            f"Atrium with retrieval, {parallel} at once", asyncio.run(atrium(tenant, url, parallel, turns)), direct
         )
-        print_row(f"the plain SDK, {options.parallel} at once", sdk(url, messages, options), direct)
-        asyncio.run(print_idle(tenant, url, options.idle))
-    return 0
+    act_for(tenant, without_knowledge)
+    in_step = asyncio.run(atrium(tenant, url, options.parallel, options.turns, in_step=True))
+    print_row(f"Atrium without retrieval, {options.parallel} in step", in_step, direct)
+    for parallel in (1, options.parallel):
+        turns = options.turns if parallel > 1 else 40
+        print_row(
+            f"Atrium without retrieval, {parallel} at once",
+            asyncio.run(atrium(tenant, url, parallel, turns)),
+            direct,
+        )
+    print_row(
+        f"a plain consumer, {options.parallel} at once", asyncio.run(plain(tenant, url, messages, options)), direct
+    )
+    print_row(f"the plain SDK, {options.parallel} at once", sdk(url, messages, options), direct)
 
 
 class Figures:
