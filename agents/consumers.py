@@ -12,7 +12,7 @@ from django.db import OperationalError
 from redis.exceptions import RedisError
 
 from agents import joining, moving, open_sockets, places, turns, wire
-from agents.conversations import reading, recording
+from agents.conversations import reading, recording, visitors
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
@@ -122,6 +122,15 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """The tenant is paused: say so and close. A running answer is stored, and seen when the tenant goes on."""
         await self._answer(wire.Error(code=error.code, text=str(error), retry_after=error.details["retry_after"]))
         await self.close(CLOSE_PAUSED)
+
+    async def websocket_leaving(self, message):
+        """This process is about to end. Who is being answered gets the text until a socket elsewhere takes over."""
+        if self.visitor:
+            with acting_for(self.tenant):
+                ticket = visitors.ticket_for(self.visitor)
+            await self._answer(wire.Leaving(ticket=ticket))
+        if not self._is_telling():
+            await self.close(CLOSE_AGAIN)
 
     def _parsed(self, text: str | None, data: bytes | None) -> wire.Frame:
         if text is None:
@@ -298,12 +307,17 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if cursor.turn not in self.pumps and cursor.turn not in self.ended:
             self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor, is_announced))
 
+    def _is_telling(self) -> bool:
+        """Whether it is sent an answer at the moment."""
+        return any(turn.int > 1 for turn in self.pumps)  # the others are no turns
+
     async def _pump(self, cursor: wire.Cursor, is_announced: bool):
         """Send what happens in one turn, as one frame each time there is something."""
         try:
             if not is_announced:
                 await self._answer(self._started(cursor))
-            async for events in turns.follow(self.tenant, self.conversation, cursor):
+            following = turns.follow(self.tenant, self.conversation, cursor, is_running=not is_announced)
+            async for events in following:
                 if cursor.turn in self.ended:
                     break  # the database said so first
                 if isinstance(events[-1], wire.TurnFinished) and events[-1].seq > self.whole + 1:

@@ -7,6 +7,7 @@ from django.conf import settings
 
 from agents import assembly, publishing, wire
 from agents.conversations import reading, recording, visitors
+from agents.conversations.models import Conversation
 from agents.conversations.visitors import BadTicket, Visitor
 from knowledge import embedder
 from tenants.ids import uuid7
@@ -35,12 +36,13 @@ def join(hello: wire.Hello, *, cookies: dict[str, str]) -> Joined:
     visitor = visitors.known_by(secret)
     visitors.redeem(hello.ticket, visitor)
     facts = agent_facts()
-    conversation = _conversation(hello, visitor)
-    if conversation is None:  # none yet: its row comes with the first message
+    row = _conversation(hello, visitor)
+    if row is None:  # none yet: its row comes with the first message
         fresh = hello.conversation or uuid7()
         ready = wire.Ready(conversation=fresh, seq=0, state="agent", agent=facts)
         return Joined(visitor, fresh, False, ready, [], [])
-    standing = reading.standing(conversation, after=hello.seq, following=hello.turn.turn if hello.turn else None)
+    conversation = row.pk
+    standing = reading.standing_of(row, after=hello.seq, following=hello.turn.turn if hello.turn else None)
     running = [_resumed(cursor, hello.turn) for cursor in standing.running]
     ready = wire.Ready(
         conversation=conversation, seq=standing.seq, state=standing.state, agent=facts,
@@ -60,13 +62,12 @@ def agent_facts() -> wire.AgentFacts:
     return wire.AgentFacts(name=agent.version.name, demo=agent.is_demo, keyword_search=not embedder.configured())
 
 
-def _conversation(hello: wire.Hello, visitor: Visitor) -> UUID | None:
+def _conversation(hello: wire.Hello, visitor: Visitor) -> Conversation | None:
     if hello.conversation is None:
-        newest = reading.open_conversation(visitor)
-        return newest.pk if newest else None
+        return reading.open_conversation(visitor)
     if hello.seq == 0 and not reading.exists(hello.conversation):
         return None  # a page that was opened and has not been used yet
-    return reading.owned(hello.conversation, visitor).pk
+    return reading.owned(hello.conversation, visitor)
 
 
 def _resumed(open_turn: wire.Cursor, client: wire.Cursor | None) -> wire.Cursor:

@@ -294,6 +294,13 @@ class HistoryEvent(_Event):
     more: bool
 
 
+class Leaving(_Event):
+    """The process at the other end is ending: open another socket now. This one goes on meanwhile."""
+
+    type: Literal["leaving"] = "leaving"
+    ticket: str  # for the hello there
+
+
 class Error(_Event):
     """Something was not done."""
 
@@ -306,7 +313,7 @@ class Error(_Event):
 
 Event = Annotated[
     Ready | Accepted | TurnStarted | Waiting | Delta | ToolStarted | ToolFinished | Citations | TurnFinished
-    | MessageEvent | StateEvent | TypingEvent | Limited | HistoryEvent | Error,
+    | MessageEvent | StateEvent | TypingEvent | Limited | HistoryEvent | Leaving | Error,
     Field(discriminator="type"),
 ]  # fmt: skip
 EVENTS = TypeAdapter(list[Event])

@@ -5,6 +5,7 @@ shields us from most of it (docs/production.md); these are our own limits behind
 """
 
 import asyncio
+import itertools
 import socket
 
 from django.conf import settings
@@ -22,6 +23,8 @@ READ_ON_SECONDS, LAST_SECONDS = 0.5, 2  # for a peer that is being closed to hea
 QUEUED_FRAMES = 128  # read, not dealt with yet; one read from the network may bring thousands
 FRAGMENTS = 256  # of one message; empty ones add nothing to its size
 PINGS, PINGS_SECONDS = 30, 10  # pongs nobody asked for included
+LEAVING_SECONDS = 4  # a socket has to go elsewhere before --timeout-graceful-shutdown, 5, cuts it off
+LEAVING_STEP_SECONDS, LEAVING_LAST_SECONDS = 0.04, 2  # one after the other: each is a handshake elsewhere
 SLICE_BYTES = 4_096  # all frames of a slice are taken apart before anybody can say that it is enough
 
 
@@ -77,6 +80,7 @@ class Frames(ServerProtocol):
 class Sockets(WebSocketsSansIOProtocol):
     """A websocket whose memory is bounded, whatever its peer sends or does not read."""
 
+    _leaving = itertools.count()  # of this process
     _pings: Pace | None = None  # of those who send any
     _ending = False  # what still comes is not looked at
 
@@ -103,6 +107,19 @@ class Sockets(WebSocketsSansIOProtocol):
         self.request.headers.clear()  # websockets' parser keeps the request
         self.request = self.response = None
         self.scope["headers"].clear()  # not replaced: each middleware's copy of the scope has this list
+
+    def shutdown(self):
+        """The process ends: the application is told as `websocket.leaving`, and may use the socket for a while."""
+        if self.close_sent or not self.handshake_complete:
+            super().shutdown()
+            return
+        step = min(LEAVING_STEP_SECONDS, LEAVING_LAST_SECONDS / len(self.connections))
+        self.loop.call_later(step * next(self._leaving), self.queue.put_nowait, {"type": "websocket.leaving"})
+        self.loop.call_later(LEAVING_SECONDS, self._leave)
+
+    def _leave(self):
+        if not self.disconnected:
+            super().shutdown()
 
     def handle_cont(self, event):
         if len(self.frames) >= FRAGMENTS:

@@ -81,9 +81,14 @@ def of_channel(conversation: UUID, channel: str) -> Conversation:
     return found
 
 
-def standing(conversation: UUID, *, after: int, following: UUID | None = None) -> Standing:
-    """Everything a client needs that has seen durable events up to ``after`` and was following a turn, if it was."""
-    row = Conversation.objects.get(pk=conversation)
+def standing(conversation: UUID, *, after: int) -> Standing:
+    """Everything a client needs that has seen durable events up to ``after``."""
+    return standing_of(Conversation.objects.get(pk=conversation), after=after)
+
+
+def standing_of(row: Conversation, *, after: int, following: UUID | None = None) -> Standing:
+    """The same for a row that was read just now, and for a client that was following a turn, if it was."""
+    conversation = row.pk
     # before the messages: an answer that ends between the two is in both, not in neither
     running = [
         wire.Cursor(turn=turn.pk, attempt=turn.attempt, n=0)

@@ -261,16 +261,19 @@ def _stop(running: Running) -> bool:
     return True
 
 
-async def follow(tenant: TenantRef, conversation: UUID, cursor: wire.Cursor) -> AsyncIterator[list]:
+async def follow(
+    tenant: TenantRef, conversation: UUID, cursor: wire.Cursor, *, is_running: bool = False
+) -> AsyncIterator[list]:
     """Lists of events of one turn after ``cursor``, until it has ended, wherever it runs and whoever takes it over.
 
-    A cursor of an earlier attempt begins anew.
+    A cursor of an earlier attempt begins anew. is_running: it was a moment ago, so the database is not asked first.
     """
 
     async def ending() -> wire.TurnFinished | None:
         return await _ending(tenant, conversation, cursor.turn)
 
-    while (event := await _ended_already(tenant, cursor.turn, ending)) is None:
+    event = None if is_running else await _ended_already(tenant, cursor.turn, ending)
+    while event is None:
         running = _running.get((tenant.id, cursor.turn))
         if running and running.opened.conversation != conversation:
             return
@@ -281,6 +284,7 @@ async def follow(tenant: TenantRef, conversation: UUID, cursor: wire.Cursor) -> 
             if isinstance(events[-1], wire.TurnFinished):
                 return
         await asyncio.sleep(AGAIN_SECONDS)  # its owner left it: somebody takes it over
+        event = await _ended_already(tenant, cursor.turn, ending)
     yield [event]
 
 

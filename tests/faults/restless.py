@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
 
@@ -77,11 +78,11 @@ class Restless:
             self.browser.port = random.choice(self.ports)
             try:
                 ticket = await (self.browser.another_ticket() if self.browser.page else self.browser.ticket())
-                hello = {"type": "hello", "ticket": ticket, **self._place(seen)}
-                async with self.browser.socket(say_hello=False) as chat:
-                    self.chats.append(chat)
-                    await chat.send(hello)
-                    await self._look(chat, seen, text, random.randint(1, most_events))
+                async with AsyncExitStack() as sockets:
+                    chat = await self._open(sockets)
+                    while chat:
+                        await chat.send({"type": "hello", "ticket": ticket, **self._place(seen)})
+                        chat, ticket = await self._look(sockets, chat, seen, text, random.randint(1, most_events))
             except httpx.HTTPStatusError as error:  # a page that asks for patience
                 if error.response.status_code != 503:
                     seen.faults.append(str(error))
@@ -90,26 +91,59 @@ class Restless:
                 await asyncio.sleep(QUICK_SECONDS)  # the process has gone: another one
         return seen
 
+    async def _open(self, sockets: AsyncExitStack) -> Chat:
+        """One more socket, which is not greeted yet."""
+        self.browser.port = random.choice(self.ports)
+        chat = await sockets.enter_async_context(self.browser.socket(say_hello=False))
+        self.chats.append(chat)
+        return chat
+
     def _place(self, seen: Seen) -> dict:
         """Where the page stands, for its hello."""
         place = {"conversation": self.conversation, "seq": self.seq}
         return place | {"turn": seen.cursor} if seen.turn else place
 
-    async def _look(self, chat: Chat, seen: Seen, text: str, events: int) -> None:
+    async def _look(
+        self, sockets: AsyncExitStack, chat: Chat, seen: Seen, text: str, events: int
+    ) -> tuple[Chat | None, str]:
+        """Hear so many events. The socket to go on with, where the process leaves, and the ticket for it."""
+        coming, ticket = None, ""
         for _ in range(events + 1):  # one is "ready"
-            event = await chat.next()
+            event = await _next(chat, coming)
+            if event is None:
+                return coming.result(), ticket
             if event["type"] != "ready":  # that only announces what will come
                 self.seq = max(self.seq, event.get("seq", 0))
             seen.take(event)
             self.begun = self.begun or seen.n > 0
             self.took(seen)
             if seen.finished:
-                return
+                break
             if event["type"] == "error":
                 await asyncio.sleep(AGAIN_SECONDS)
-                return
+                break
+            if event["type"] == "leaving":
+                coming, ticket = asyncio.create_task(self._open(sockets)), event["ticket"]
+            if event["type"] == "ready":
+                self._closing = [asyncio.create_task(old.raw.close()) for old in self.chats[-2:-1]]
             if event["type"] == "ready" and not seen.turn:
                 await chat.ask(text, client_id=seen.client_id)
+        return None, ""
 
     def took(self, seen: Seen) -> None:
         """Called after each event."""
+
+
+async def _next(chat: Chat, coming: asyncio.Task | None) -> dict | None:
+    """The next event; None as soon as there is a socket elsewhere, over which all that is not heard yet comes again."""
+    if coming is None:
+        return await chat.next()
+    hearing = asyncio.create_task(chat.next())
+    await asyncio.wait({hearing, coming}, return_when=asyncio.FIRST_COMPLETED)
+    if hearing.done() and hearing.exception():
+        await asyncio.wait({coming})
+    if not coming.done() or coming.exception():
+        return await hearing
+    hearing.cancel()
+    await asyncio.wait({hearing})
+    return None

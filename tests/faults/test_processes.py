@@ -14,6 +14,7 @@ from uuid import UUID, uuid4
 import httpx
 import pytest
 import redis
+import websockets
 from django.conf import settings
 
 from agents.conversations.models import Message, Turn
@@ -205,6 +206,35 @@ async def test_r13_a_process_that_is_told_to_end_finishes_its_answers_and_loses_
     for one in seen:
         assert (one.faults, len(one.text.split())) == ([], 60)
         assert (await run_for(acme, stored, one.turn))[:2] == ("done", 1)
+
+
+async def test_a_process_that_leaves_brings_the_text_until_its_sockets_have_moved(acme, provider, two):
+    with processes(provider, 1) as [ending]:
+        browser, idle, deaf = (Browser(acme, ending) for _ in range(3))
+        async with browser.socket() as chat, idle.socket() as silent, deaf.socket() as staying:
+            for one in (chat, staying):
+                await one.ask("[[tokens=250]][[gap=0.02]]")
+                await one.until("delta")
+            os.kill(process_of(ending), signal.SIGTERM)
+            assert (await silent.next())["type"] == "leaving" and await closed(silent) == 1012
+            ticket = (await chat.until("leaving"))["ticket"]
+            delta = await chat.until("delta")
+            browser.port = two[0]
+            async with browser.socket(say_hello=False) as other:
+                place = {key: delta[key] for key in ("turn", "attempt", "n")}
+                here = {"conversation": chat.ready["conversation"], "seq": 1, "turn": place}
+                await other.send({"type": "hello", "ticket": ticket, **here})
+                finished = await other.until("turn.finished")
+            assert await closed(staying) == 1012  # and goes on to the end
+        assert chat.text_of(delta["turn"]) + other.text_of(delta["turn"]) == finished["message"]["text"]
+
+
+async def closed(chat) -> int:
+    """Read until the socket is closed; the code."""
+    with pytest.raises(websockets.ConnectionClosed):
+        while True:
+            await chat.next()
+    return chat.raw.close_code
 
 
 async def test_answers_that_outlast_the_drain_are_begun_again_elsewhere_at_once(acme, provider, two):
