@@ -1,5 +1,6 @@
 """Writes what happens in a conversation. Each verb is one transaction in the tenant's schema, and safe to repeat."""
 
+from contextlib import nullcontext
 from uuid import UUID, uuid5
 
 from django.conf import settings
@@ -189,46 +190,59 @@ def close_turn(
 
     An answer without a word is not stored as a message; its turn and usage are.
     """
-    with atomic():
-        for number, use in enumerate(uses):
-            _record_use(opened, attempt, number, use)
-        seq = _close(opened, attempt, outcome)
-        if seq is None:
+    message = Message(
+        conversation_id=opened.conversation, turn_id=opened.turn, role="agent", author=author, text=text,
+        outcome=outcome, citations=[item.model_dump(mode="json") for item in citations] or None,
+        created_at=timezone.now(),
+    )  # fmt: skip
+    with atomic() if tool_calls else nullcontext():  # without any, it is one statement
+        message.seq = _close(message, attempt, [_usage(opened, attempt, use) for use in uses])
+        if message.seq is None:
             return None
-        ToolCall.objects.bulk_create([_tool_call(opened.turn, attempt, call) for call in tool_calls])
-        message = None
-        if text:
-            message = Message.objects.create(
-                conversation_id=opened.conversation, turn_id=opened.turn, seq=seq, role="agent", author=author,
-                text=text, outcome=outcome, citations=[item.model_dump(mode="json") for item in citations] or None,
-            )  # fmt: skip
+        if tool_calls:
+            ToolCall.objects.bulk_create([_tool_call(opened.turn, attempt, call) for call in tool_calls])
     return wire.TurnFinished(
-        seq=seq, turn=opened.turn, attempt=attempt, outcome=outcome,
-        message=message and reading.as_wire(message, is_new=True),
+        seq=message.seq, turn=opened.turn, attempt=attempt, outcome=outcome,
+        message=reading.as_wire(message, is_new=True) if text else None,
     )  # fmt: skip
 
 
-# A turn ends in the same statement in which its conversation counts on
-CLOSE = """
-with closed as (
-    update conversations_turn set state = %s, finished_at = now()
-    where id = %s and attempt = %s and state = 'running' returning conversation_id
+# All or nothing, as OPEN_TURN. Usage is recorded even if the attempt was deposed; then nothing is counted or said
+CLOSE = f"""
+with used as ({outbox.INSERT}), closed as (
+    update conversations_turn set state = %(outcome)s, finished_at = now()
+    where id = %(turn)s and attempt = %(attempt)s and state = 'running' returning conversation_id
+), counted as (
+    update conversations_conversation set seq = seq + 1, updated_at = now()
+    where id = (select conversation_id from closed) returning id, seq
+), said as (
+    insert into conversations_message
+        (id, conversation_id, turn_id, seq, role, author, text, citations, outcome, created_at)
+    select %(message)s, id, %(turn)s, seq, 'agent', %(author)s, %(text)s, %(citations)s::bytea, %(outcome)s, %(now)s
+    from counted where %(has_text)s
 )
-update conversations_conversation set seq = seq + 1, updated_at = now()
-where id = (select conversation_id from closed) returning seq
-"""
+select seq from counted
+"""  # noqa: S608  both are ours
 
 
-def _close(opened: Opened, attempt: int, outcome: str) -> int | None:
+def _close(message: Message, attempt: int, uses: list[outbox.Event]) -> int | None:
     """The number of the conversation's event that this is; None when the attempt was deposed."""
-    with connections[current().alias].cursor() as cursor:
-        cursor.execute(CLOSE, [outcome, opened.turn, attempt])
+    text, citations = (Message._meta.get_field(name).pre_save(message, True) for name in ("text", "citations"))
+    with outbox.announced(uses), connections[current().alias].cursor() as cursor:
+        cursor.execute(
+            CLOSE,
+            {
+                "outcome": message.outcome, "turn": message.turn_id, "attempt": attempt, "message": message.pk,
+                "author": message.author, "text": bytes(text), "citations": citations and bytes(citations),
+                "now": message.created_at, "has_text": bool(message.text), **outbox.parameters(uses),
+            },
+        )  # fmt: skip
         row = cursor.fetchone()
     return row[0] if row else None
 
 
-def _record_use(opened: Opened, attempt: int, number: int, use: Use) -> None:
-    outbox.record(
+def _usage(opened: Opened, attempt: int, use: Use) -> outbox.Event:
+    return outbox.event(
         event_id=use.id, kind="model", model=use.model, input_tokens=use.input_tokens,
         output_tokens=use.output_tokens, cached_tokens=use.cached_tokens, certainty=use.certainty,
         agent_id=opened.agent_id, turn_id=opened.turn, attempt=attempt,

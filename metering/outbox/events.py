@@ -1,18 +1,40 @@
 """Writes down what a piece of work used, in the tenant's own schema and in the transaction of that work."""
 
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
+from django.db import connections
 from django.utils import timezone
 
 from metering.outbox import pending
-from metering.outbox.models import UsageEvent
+from tenants.context import current
 from tenants.transactions import after_commit
 
 MODEL_CHARACTERS, PROVIDER_CHARACTERS = 100, 40  # what the ledger's columns hold
 
 
-def record(
+# For a statement that writes what caused the uses, too; see `parameters`. A use that has come before adds nothing
+INSERT = """
+insert into outbox_usageevent (id, occurred_at, payload)
+select id, occurred_at, payload::jsonb
+from unnest(%(use_ids)s::uuid[], %(use_times)s::timestamptz[], %(uses)s::text[]) as used (id, occurred_at, payload)
+on conflict do nothing
+"""
+
+
+@dataclass(frozen=True)
+class Event:
+    """One use of the current tenant, as the relay will bring it to the ledger."""
+
+    id: UUID
+    payload: dict
+
+
+def event(
     *,
     event_id: UUID,
     kind: str,
@@ -24,8 +46,8 @@ def record(
     agent_id: UUID | None = None,
     turn_id: UUID | None = None,
     attempt: int = 1,
-) -> None:
-    """Record one use of the current tenant; the relay brings it to the ledger, exactly once by ``event_id``.
+) -> Event:
+    """A use that can be recorded.
 
     event_id   version 7: its time is the time of use, so recording it again is the same line of the ledger
     kind       model or embedding
@@ -35,29 +57,45 @@ def record(
     """
     if min(input_tokens, output_tokens, cached_tokens, attempt) < 0:
         raise ValueError("usage cannot be negative")
-    pending.mark()  # before the commit: whoever dies in between has been seen
-    UsageEvent.objects.bulk_create(
-        [
-            UsageEvent(
-                id=event_id,
-                occurred_at=_time_of(event_id),
-                payload={
-                    "kind": kind,
-                    "provider": model.partition("/")[0][:PROVIDER_CHARACTERS],
-                    "model": model[:MODEL_CHARACTERS],
-                    "input_tokens": input_tokens,
-                    "output_tokens": output_tokens,
-                    "cached_tokens": cached_tokens,
-                    "certainty": certainty,
-                    "agent_id": str(agent_id) if agent_id else None,
-                    "turn_id": str(turn_id) if turn_id else None,
-                    "attempt": attempt,
-                },
-            )
-        ],
-        ignore_conflicts=True,
-    )
-    after_commit(pending.mark)  # and after it: the relay may have looked before there was anything to see
+    payload = {
+        "kind": kind,
+        "provider": model.partition("/")[0][:PROVIDER_CHARACTERS],
+        "model": model[:MODEL_CHARACTERS],
+        "input_tokens": input_tokens,
+        "output_tokens": output_tokens,
+        "cached_tokens": cached_tokens,
+        "certainty": certainty,
+        "agent_id": str(agent_id) if agent_id else None,
+        "turn_id": str(turn_id) if turn_id else None,
+        "attempt": attempt,
+    }
+    return Event(event_id, payload)
+
+
+def record(**use) -> None:
+    """Record one use, as ``event`` takes it, of the current tenant: exactly once by its ``event_id``."""
+    recorded = [event(**use)]
+    with announced(recorded), connections[current().alias].cursor() as cursor:
+        cursor.execute(INSERT, parameters(recorded))
+
+
+def parameters(events: list[Event]) -> dict:
+    """What INSERT is to be run with, inside ``announced(events)``."""
+    return {
+        "use_ids": [event.id for event in events],
+        "use_times": [_time_of(event.id) for event in events],
+        "uses": [json.dumps(event.payload) for event in events],
+    }
+
+
+@contextmanager
+def announced(events: list[Event]) -> Iterator[None]:
+    """The events are written inside; the relay hears of it."""
+    if events:
+        pending.mark()  # before the commit: whoever dies in between has been seen
+    yield
+    if events:
+        after_commit(pending.mark)  # and after it: the relay may have looked before there was anything to see
 
 
 def _time_of(event_id: UUID) -> datetime:
