@@ -19,7 +19,7 @@ from platform_site.local.processes import ROOT, kill_leftovers, marked_environme
 from platform_site.local.progress import Steps, say
 
 MODES = ("unit", "full", "faults")
-WORKERS = 2  # pytest processes for everything, each with services of its own; three gain nothing on two cores
+WORKERS = 3  # pytest processes for everything, each with services of its own; many tests wait for others, on two cores, too
 FULL_SECONDS = 1800  # for one mass test in full; 120 otherwise
 SLOTS = 8  # runs at a time on one checkout
 CHROMIUM = ["chromium", "fonts-liberation"]  # Debian's names; without fonts, pages are empty boxes

@@ -24,6 +24,10 @@ class Line:
         self.delay, self.swallowing, self.cut_after = 0.0, False, None
         self.mend()
 
+    def lead_to(self, host: str, port: int) -> None:
+        """New connections go there; those that are open stay."""
+        self._target = host, port
+
     def mend(self) -> None:
         """Accept connections, and forward what they send."""
         self.delay, self.swallowing, self.cut_after = 0.0, False, None
