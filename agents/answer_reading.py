@@ -21,6 +21,8 @@ _reading = 0  # answers that are being read
 
 def raw_body(response):
     """The HTTP response under litellm's stream, if it holds OpenAI's events and litellm still lets us at it."""
+    if hasattr(response, "aiter_bytes"):
+        return response  # asked without litellm
     if response.custom_llm_provider not in OPENAI_SHAPED:
         return None
     raw = getattr(response.completion_stream, "response", None)

@@ -16,8 +16,14 @@ from weakref import WeakKeyDictionary
 
 import httpx
 import orjson
-from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
+from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream, UnprocessableEntityError
 from openai.types.chat import ChatCompletionChunk
+
+
+class Stream(AsyncStream):
+    """The SDK's stream. ``sent`` is the body of its request, if that is all that was asked for."""
+
+    sent: dict
 
 
 @dataclass(frozen=True)
@@ -26,13 +32,16 @@ class _Raw:
 
     client: AsyncOpenAI
     response: httpx.Response
+    sent: dict
 
     @property
     def headers(self) -> httpx.Headers:
         return self.response.headers
 
-    def parse(self) -> AsyncStream[ChatCompletionChunk]:
-        return AsyncStream(cast_to=ChatCompletionChunk, response=self.response, client=self.client)
+    def parse(self) -> Stream:
+        stream = Stream(cast_to=ChatCompletionChunk, response=self.response, client=self.client)
+        stream.sent = self.sent
+        return stream
 
 
 class _RawCompletions:
@@ -55,7 +64,7 @@ class _RawCompletions:
         if response.is_error:
             await response.aread()
             raise self._client._make_status_error_from_response(response)
-        return _Raw(self._client, response)
+        return _Raw(self._client, response, {} if extra_headers else body)
 
     def _headers(self, extra: dict | None) -> dict:
         return {
@@ -108,6 +117,13 @@ class Clients:
             self._pools[loop] = self._make()
             self._pools[loop].cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # keys share no state
         return Client(api_key=api_key, base_url=api_base, http_client=self._pools[loop], timeout=timeout, max_retries=0)
+
+    async def send(self, client: Client, body: dict, timeout: httpx.Timeout) -> httpx.Response | None:
+        """The response to a body that is shaped already; None if the provider does not take its shape."""
+        try:
+            return (await client.chat.completions.with_raw_response.create(timeout=timeout, **body)).response
+        except UnprocessableEntityError:
+            return None
 
     async def close(self) -> None:
         """Close the running loop's connections."""
