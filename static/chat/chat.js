@@ -5,7 +5,7 @@ const { fill, kept } = Chat;
 
 class Conversation {
   unsent = new Map(); // client id -> text, until the server has it
-  open = new Map(); // turn -> the answer being written: {turn, attempt, n, article, writer, text, drawn, frame}
+  open = new Map(); // turn -> the answer being written: {turn, attempt, n, place, article, writer, text, drawn, frame}
   finished = new Set(); // turns whose answer is shown for good
   seen = 0; // the last seq the server was told of
   thumbs = new Map(); // message id -> what its thumbs said before the last press
@@ -18,7 +18,7 @@ class Conversation {
     this.composer = new Chat.Composer(root, this.words, (text) => this.#send(text), () => this.#tellTyping());
     this.#restore(JSON.parse(document.getElementById("chat-messages").textContent));
     this.#listen();
-    const calls = { hello: () => this.#hello(), received: (event) => this.#receive(event), changed: () => this.#connection() };
+    const calls = { hello: () => this.#hello(), received: (event, isOld) => this.#receive(event, isOld), changed: () => this.#connection() };
     this.line = stream ? new Chat.Stream({ root, ...calls }) : new Chat.Line({
       address: new URL(socket, location.href.replace(/^http/, "ws")), ticket, newTicket: () => this.#newTicket(ticketUrl), ...calls,
     });
@@ -52,6 +52,7 @@ class Conversation {
   #hello() {
     const [{ turn, attempt, n } = {}] = this.open.values();
     this.followed = turn; // of this one the server will say how it ended
+    for (const open of this.open.values()) open.place = open.turn === turn ? open.text.length : 0;
     return { conversation: this.id || null, seq: this.seq, turn: turn ? { turn, attempt, n } : null };
   }
 
@@ -70,10 +71,10 @@ class Conversation {
 
   /* ---- events of the server ---- */
 
-  #receive(event) {
+  #receive(event, isOld) {
     const before = this.seq;
     if (event.seq && event.type !== "ready") this.seq = Math.max(before, event.seq); // ready only announces what will come
-    this.#events[event.type]?.(event, before);
+    this.#events[event.type]?.(event, before, isOld);
   }
 
   #events = {
@@ -90,7 +91,7 @@ class Conversation {
       const { sayPlace, sayBehind } = this.words;
       this.#tool(this.#follow(event), event.place === null ? sayBehind : event.place && fill(sayPlace, event.place), false);
     },
-    delta: (event) => this.#grow(this.#follow(event), event.text),
+    delta: (event, before, isOld) => this.#grow(this.#unseen(event, isOld), this.#follow(event)),
     "tool.started": (event) => this.#tool(this.#follow(event), event.label),
     "tool.finished": (event) => this.#tool(this.#follow(event), ""),
     citations: (event) => this.#cite(this.#follow(event), event.items),
@@ -143,11 +144,23 @@ class Conversation {
     const open = this.open.get(turn) ?? this.#begin(turn);
     if (attempt < open.attempt || n <= open.n) return null;
     if (attempt > open.attempt) {
-      Object.assign(open, { attempt, n: 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
+      Object.assign(open, { attempt, n: 0, place: 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
       this.thread.tool(open.article, "");
     }
     open.n = n ?? open.n;
     return open;
+  }
+
+  /* What is new of a delta. A new socket begins at `place`, where the text stood at its hello; the old one went on. */
+  #unseen({ turn, attempt, n, text }, isOld) {
+    const open = this.open.get(turn);
+    if (isOld || open?.attempt !== attempt || open.place === null) return text;
+    const known = open.text.length - open.place;
+    open.place += text.length;
+    if (n <= open.n) return "";
+    open.place = null;
+    this.line.arrived();
+    return text.slice(known);
   }
 
   #begin(turn) {
@@ -163,7 +176,7 @@ class Conversation {
   }
 
   /* New text is drawn once a frame, however many deltas came. */
-  #grow(open, text) {
+  #grow(text, open) {
     if (!open) return;
     open.text += text;
     open.frame ??= requestAnimationFrame(() => {
@@ -179,7 +192,7 @@ class Conversation {
     if (!open) return;
     this.thread.keep(() => { open.writer = this.thread.writer(open.article, items); });
     open.drawn = 0; // what was drawn before may name these sources
-    this.#grow(open, "");
+    this.#grow("", open);
   }
 
   /* The stored message replaces what was streamed. Without one, that stays, with a word on what happened. */
@@ -276,6 +289,7 @@ class Conversation {
   #busy() {
     this.thread.log.ariaBusy = String(this.open.size > 0);
     this.composer.busy(this.open.size > 0);
+    if (!this.open.size) this.line.arrived();
   }
 
   /* ---- what the end user presses ---- */

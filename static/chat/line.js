@@ -15,9 +15,10 @@ Chat.Line = class {
   #timer;
   #readyAt;
   #hiddenAt;
+  #old; // the socket of a process that is ending, until another has told as much
 
-  /* ticket: for the first hello, newTicket() fetches the next; hello(): the frame's rest; received(event): each event;
-     changed(): `ready` or `gone` did. */
+  /* ticket: for the first hello, newTicket() fetches the next; hello(): the frame's rest; received(event, isOld): each
+     event; changed(): `ready` or `gone` did. */
   constructor(facts) {
     Object.assign(this, facts);
     addEventListener("online", () => this.again());
@@ -55,17 +56,44 @@ Chat.Line = class {
       if (attempt === this.#attempt) this.#lost(0, error.gone);
       return;
     }
-    if (attempt !== this.#attempt) return;
-    const socket = this.socket = new WebSocket(this.address);
+    if (attempt === this.#attempt) this.#connect(ticket);
+  }
+
+  #connect(ticket) {
+    const attempt = this.#attempt, socket = this.socket = new WebSocket(this.address);
     this.#timer = setTimeout(() => this.#lost(), READY_MS);
     socket.onopen = () => socket.send(JSON.stringify({ type: "hello", ticket, ...this.hello() }));
-    socket.onclose = ({ code }) => attempt === this.#attempt && this.#lost(code);
+    socket.onclose = ({ code }) => {
+      if (attempt === this.#attempt) this.#lost(code);
+      else if (socket === this.#old) this.arrived();
+    };
     socket.onmessage = ({ data }) => {
-      for (const event of JSON.parse(data).events) if (attempt === this.#attempt) this.#take(event);
+      for (const event of JSON.parse(data).events) {
+        if (attempt === this.#attempt) this.#take(event);
+        else if (socket === this.#old) this.received(event, true);
+      }
     };
   }
 
+  /* The process at the other end is ending: its socket goes on while another is opened. */
+  #move(ticket) {
+    if (this.#old) this.socket.close(); // it has not told as much
+    else this.#old = this.socket;
+    this.#attempt++;
+    this.#drops = 0;
+    this.ready = false;
+    this.#connect(ticket);
+  }
+
+  /* The old socket has nothing more to tell. */
+  arrived() {
+    this.#old?.close();
+    this.#old = null;
+    this.changed();
+  }
+
   #take(event) {
+    if (event.type === "leaving") return this.#move(event.ticket);
     if (event.type !== "ready") {
       this.received(event);
       if (event.type === "error" && !this.ready) this.#refused(event);

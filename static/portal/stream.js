@@ -22,6 +22,8 @@ Chat.Stream = class {
   /* Do not wait any longer before the next try. */
   again() { this.#wake(); }
 
+  arrived() {} // there is never a second stream beside the one
+
   #begin() {
     const { conversation, isDemo, byWords } = this.root.dataset;
     const agent = { name: this.root.querySelector("[data-agent]").textContent, demo: isDemo !== undefined, keyword_search: byWords !== undefined };
