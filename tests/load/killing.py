@@ -104,6 +104,7 @@ async def kills(tenant, provider, survivor: int, count: int) -> list[str]:
         asking: list[asyncio.Task] = []
         for number in range(count):
             dying = await starting
+            process = process_of(dying)  # looking takes its time, which is none of the answers'
             await asyncio.gather(*asking)  # processes are loaded, but none is killed, while others recover
             visitors = [Timed(tenant, [dying]) for _ in range(VISITORS)]
             asking = [asyncio.create_task(series.answered(one)) for one in visitors]
@@ -112,7 +113,7 @@ async def kills(tenant, provider, survivor: int, count: int) -> list[str]:
             for one in visitors:
                 one.ports = [survivor]
                 one.hit()
-            os.kill(process_of(dying), signal.SIGKILL)
+            os.kill(process, signal.SIGKILL)
             if number + 1 < count:
                 starting = asyncio.create_task(asyncio.to_thread(started, stack, provider))
         await asyncio.gather(*asking)

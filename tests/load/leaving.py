@@ -26,6 +26,7 @@ async def drains(tenant, provider, survivor: int, count: int) -> list[str]:
     for _ in range(count):
         with ExitStack() as stack:
             ending = await asyncio.to_thread(started, stack, provider)
+            process = process_of(ending)
             visitors = [Timed(tenant, [ending]) for _ in range(DRAINED)]
             asking = [asyncio.create_task(series.answered(one, most_events=10_000)) for one in visitors]
             while not all(one.begun for one in visitors):
@@ -33,7 +34,7 @@ async def drains(tenant, provider, survivor: int, count: int) -> list[str]:
             for one in visitors:
                 one.ports = [survivor]
                 one.hit()
-            os.kill(process_of(ending), signal.SIGTERM)
+            os.kill(process, signal.SIGTERM)
             await asyncio.gather(*asking)
     return await series.ended(count)
 
