@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from uuid import uuid4
@@ -24,6 +25,7 @@ class Seen:
     attempt: int = 1
     n: int = 0
     text: str = ""
+    place: int | None = None  # of `text`, from where a second socket brings it, while the first one goes on
     finished: dict | None = None
     faults: list[str] = field(default_factory=list)
 
@@ -32,14 +34,14 @@ class Seen:
         """Where to go on."""
         return {"turn": self.turn, "attempt": self.attempt, "n": self.n}
 
-    def take(self, event: dict) -> None:
-        """One event of the server."""
+    def take(self, event: dict, *, is_old: bool = False) -> None:
+        """One event of the server. is_old: over the first of two sockets."""
         if event["type"] == "accepted" and event["id"] == self.client_id:
             self.turn = event["turn"]
         elif event["type"] == "message" and event["message"]["client_id"] == self.client_id:
             self.turn = event["message"]["turn"]  # it was stored, but the drop was faster than the news
         elif event["type"] == "delta" and event["turn"] == self.turn:
-            self._take_text(event)
+            self._take_text(event, is_old)
         elif event["type"] == "turn.finished" and event["turn"] == self.turn:
             self._take_end(event)
         elif event["type"] == "error" and event["code"] not in EXCUSES:
@@ -54,12 +56,65 @@ class Seen:
         if not self.text.startswith(shown):
             self.faults.append(f"{shown!r} was shown and {self.text!r} stored")
 
-    def _take_text(self, event: dict) -> None:
+    def _take_text(self, event: dict, is_old: bool) -> None:
+        text = event["text"]
         if event["attempt"] > self.attempt:
-            self.attempt, self.n, self.text = event["attempt"], 0, ""
+            self.attempt, self.n, self.text, self.place = event["attempt"], 0, "", self.place and 0
+        if self.place is not None and not is_old:
+            known, self.place = len(self.text) - self.place, self.place + len(text)
+            if event["n"] <= self.n:
+                return
+            text, self.place = text[known:], None
         if event["attempt"] < self.attempt or event["n"] <= self.n:
             self.faults.append(f"came again: {event['attempt']}-{event['n']} after {self.attempt}-{self.n}")
-        self.n, self.text = event["n"], self.text + event["text"]
+        self.n, self.text = event["n"], self.text + text
+
+
+class Ears:
+    """Hear one socket, and while its process is leaving, the one that takes over as well."""
+
+    def __init__(self, chat: Chat):
+        self.chat, self.old = chat, None
+        self._coming: asyncio.Task | None = None
+        self._hearing: dict[Chat, asyncio.Task] = {}
+
+    def expect(self, coming: Coroutine) -> None:
+        """A greeted socket that takes over as soon as it is there."""
+        self._coming = self._coming or asyncio.create_task(coming)
+
+    async def next(self) -> tuple[dict, Chat]:
+        """The next event, and over which socket it came. Raises what the socket does that is heard last."""
+        while True:
+            for chat in filter(None, (self.chat, self.old)):
+                if chat not in self._hearing:
+                    self._hearing[chat] = asyncio.create_task(chat.next())
+            await asyncio.wait([*self._hearing.values(), *filter(None, [self._coming])], return_when="FIRST_COMPLETED")
+            if self._coming and (self._coming.done() or self._hearing[self.chat].done() and self._failed(self.chat)):
+                await asyncio.wait({self._coming})
+                if not self._coming.exception():
+                    self.old, self.chat = self.chat, self._coming.result()
+                self._coming = None
+            elif self._hearing[self.chat].done():
+                return self._hearing.pop(self.chat).result(), self.chat
+            elif self._failed(self.old):
+                self.forget_old()
+            else:
+                return self._hearing.pop(self.old).result(), self.old
+
+    def _failed(self, chat: Chat) -> bool:
+        return self._hearing[chat].exception() is not None
+
+    def forget_old(self) -> None:
+        """The new socket has told as much."""
+        if self.old:
+            self._hearing.pop(self.old).cancel()
+            self._closing = asyncio.create_task(self.old.raw.close())
+            self.old = None
+
+    def close(self) -> None:
+        """Hear no more."""
+        for task in filter(None, [*self._hearing.values(), self._coming]):
+            task.cancel()
 
 
 class Restless:
@@ -79,10 +134,11 @@ class Restless:
             try:
                 ticket = await (self.browser.another_ticket() if self.browser.page else self.browser.ticket())
                 async with AsyncExitStack() as sockets:
-                    chat = await self._open(sockets)
-                    while chat:
-                        await chat.send({"type": "hello", "ticket": ticket, **self._place(seen)})
-                        chat, ticket = await self._look(sockets, chat, seen, text, random.randint(1, most_events))
+                    ears = Ears(await self._greeted(sockets, ticket, seen))
+                    try:
+                        await self._look(ears, sockets, seen, text, random.randint(1, most_events))
+                    finally:
+                        ears.close()
             except httpx.HTTPStatusError as error:  # a page that asks for patience
                 if error.response.status_code != 503:
                     seen.faults.append(str(error))
@@ -91,11 +147,13 @@ class Restless:
                 await asyncio.sleep(QUICK_SECONDS)  # the process has gone: another one
         return seen
 
-    async def _open(self, sockets: AsyncExitStack) -> Chat:
-        """One more socket, which is not greeted yet."""
+    async def _greeted(self, sockets: AsyncExitStack, ticket: str, seen: Seen, *, is_second: bool = False) -> Chat:
+        """One more socket."""
         self.browser.port = random.choice(self.ports)
         chat = await sockets.enter_async_context(self.browser.socket(say_hello=False))
         self.chats.append(chat)
+        seen.place = len(seen.text) if is_second and seen.turn else None
+        await chat.send({"type": "hello", "ticket": ticket, **self._place(seen)})
         return chat
 
     def _place(self, seen: Seen) -> dict:
@@ -103,47 +161,26 @@ class Restless:
         place = {"conversation": self.conversation, "seq": self.seq}
         return place | {"turn": seen.cursor} if seen.turn else place
 
-    async def _look(
-        self, sockets: AsyncExitStack, chat: Chat, seen: Seen, text: str, events: int
-    ) -> tuple[Chat | None, str]:
-        """Hear so many events. The socket to go on with, where the process leaves, and the ticket for it."""
-        coming, ticket = None, ""
+    async def _look(self, ears: Ears, sockets: AsyncExitStack, seen: Seen, text: str, events: int) -> None:
         for _ in range(events + 1):  # one is "ready"
-            event = await _next(chat, coming)
-            if event is None:
-                return coming.result(), ticket
+            event, chat = await ears.next()
+            is_old = chat is ears.old
             if event["type"] != "ready":  # that only announces what will come
                 self.seq = max(self.seq, event.get("seq", 0))
-            seen.take(event)
+            seen.take(event, is_old=is_old)
             self.begun = self.begun or seen.n > 0
-            self.took(seen)
+            self.took(seen, chat)
             if seen.finished:
-                break
+                return
             if event["type"] == "error":
                 await asyncio.sleep(AGAIN_SECONDS)
-                break
-            if event["type"] == "leaving":
-                coming, ticket = asyncio.create_task(self._open(sockets)), event["ticket"]
-            if event["type"] == "ready":
-                self._closing = [asyncio.create_task(old.raw.close()) for old in self.chats[-2:-1]]
+                return
+            if event["type"] == "leaving" and not is_old:
+                ears.expect(self._greeted(sockets, event["ticket"], seen, is_second=True))
             if event["type"] == "ready" and not seen.turn:
-                await chat.ask(text, client_id=seen.client_id)
-        return None, ""
+                await ears.chat.ask(text, client_id=seen.client_id)
+            if not is_old and seen.place is None and event["type"] != "ready":
+                ears.forget_old()
 
-    def took(self, seen: Seen) -> None:
-        """Called after each event."""
-
-
-async def _next(chat: Chat, coming: asyncio.Task | None) -> dict | None:
-    """The next event; None as soon as there is a socket elsewhere, over which all that is not heard yet comes again."""
-    if coming is None:
-        return await chat.next()
-    hearing = asyncio.create_task(chat.next())
-    await asyncio.wait({hearing, coming}, return_when=asyncio.FIRST_COMPLETED)
-    if hearing.done() and hearing.exception():
-        await asyncio.wait({coming})
-    if not coming.done() or coming.exception():
-        return await hearing
-    hearing.cancel()
-    await asyncio.wait({hearing})
-    return None
+    def took(self, seen: Seen, chat: Chat) -> None:
+        """Called after each event, with the socket that it came over."""

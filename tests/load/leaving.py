@@ -13,7 +13,7 @@ from agents.conversations.models import Turn
 from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.faults.test_processes import process_of
-from tests.load.survivors import Series, Timed, started
+from tests.load.survivors import Moving, Series, Timed, started
 
 DRAINED = 50  # turns that run in a process that is told to end
 DROPPING = 20  # visitors at a time whose sockets drop
@@ -27,7 +27,7 @@ async def drains(tenant, provider, survivor: int, count: int) -> list[str]:
         with ExitStack() as stack:
             ending = await asyncio.to_thread(started, stack, provider)
             process = process_of(ending)
-            visitors = [Timed(tenant, [ending]) for _ in range(DRAINED)]
+            visitors = [Moving(tenant, [ending]) for _ in range(DRAINED)]
             asking = [asyncio.create_task(series.answered(one, most_events=10_000)) for one in visitors]
             while not all(one.begun for one in visitors):
                 await asyncio.sleep(0.02)

@@ -13,6 +13,7 @@ django.setup()
 from agents.conversations.models import Message, Turn  # noqa: E402
 from metering.outbox.models import UsageEvent  # noqa: E402
 from tenants.context import run_for  # noqa: E402
+from tests.agents.chatting import Chat  # noqa: E402
 from tests.conftest import web_process  # noqa: E402
 from tests.faults.restless import Restless, Seen  # noqa: E402
 
@@ -31,7 +32,7 @@ class Timed(Restless):
         """Something is being killed now."""
         self.hit_at, self.silence = time.monotonic(), 0.0
 
-    def took(self, seen: Seen) -> None:
+    def took(self, seen: Seen, chat: Chat) -> None:
         place = seen.turn, seen.attempt, seen.n, bool(seen.finished)
         if place == self._place_heard:
             return
@@ -39,6 +40,24 @@ class Timed(Restless):
         if self.hit_at:
             self.silence = max(self.silence, now - max(self.hit_at, self._heard or 0))
         self._heard, self._place_heard = now, place
+
+
+class Moving(Timed):
+    """A visitor who notes it until new text comes over another socket."""
+
+    _sockets = 0
+    _has_moved = False
+
+    def hit(self) -> None:
+        super().hit()
+        self._sockets = len(self.chats)
+
+    def took(self, seen: Seen, chat: Chat) -> None:
+        if self._has_moved:
+            return
+        before = self._heard
+        super().took(seen, chat)
+        self._has_moved = bool(self.hit_at) and self._heard != before and chat in self.chats[self._sockets :]
 
 
 class Series:
