@@ -10,9 +10,10 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from django.conf import settings
 
+from tenants import nonces
 from tenants.context import TenantRef, current
 
-NONCE_BYTES = 12
+NONCE_BYTES = nonces.BYTES
 VERSION = b"\x01"
 MOST_KEYS = 4096
 
@@ -33,7 +34,7 @@ def new_wrapped_key() -> bytes:
 def seal(plain: bytes, *, bound_to: str) -> bytes:
     """Encrypt for the current tenant; only the same tenant and ``bound_to`` open it again."""
     ref = current()
-    nonce = os.urandom(NONCE_BYTES)
+    nonce = nonces.nonce()
     return VERSION + nonce + _data_key(ref).encrypt(nonce, plain, _bound(ref, bound_to))
 
 
