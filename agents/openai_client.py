@@ -10,7 +10,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from http.cookiejar import DefaultCookiePolicy
 from types import SimpleNamespace
 from weakref import WeakKeyDictionary
 
@@ -89,6 +88,13 @@ class Client(AsyncOpenAI):
         return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
 
 
+class _NoCookies(httpx.Cookies):
+    """Takes none, not even apart: keys share no state."""
+
+    def extract_cookies(self, response: httpx.Response) -> None:
+        pass
+
+
 class Clients:
     """Clients that share their connections: one pool for each event loop, whatever the key.
 
@@ -115,7 +121,7 @@ class Clients:
     def _new(self, loop: asyncio.AbstractEventLoop, api_key: str, api_base: str | None, timeout) -> Client:
         if loop not in self._pools:
             self._pools[loop] = self._make()
-            self._pools[loop].cookies.jar.set_policy(DefaultCookiePolicy(allowed_domains=[]))  # keys share no state
+            self._pools[loop]._cookies = _NoCookies()
         return Client(api_key=api_key, base_url=api_base, http_client=self._pools[loop], timeout=timeout, max_retries=0)
 
     async def send(self, client: Client, body: dict, timeout: httpx.Timeout) -> httpx.Response | None:

@@ -278,11 +278,14 @@ async def follow(
         if running and running.opened.conversation != conversation:
             return
         source = _followed_here(running, cursor) if running else mirror.follow(tenant, cursor, ending)
+        last = None
         async for events in source:
             yield events
-            cursor = _moved_on(cursor, events)
             if isinstance(events[-1], wire.TurnFinished):
                 return
+            last = next((event for event in reversed(events) if isinstance(event, wire.NUMBERED)), last)
+        if last:
+            cursor = wire.Cursor(turn=cursor.turn, attempt=last.attempt, n=last.n)
         await asyncio.sleep(AGAIN_SECONDS)  # its owner left it: somebody takes it over
         event = await _ended_already(tenant, cursor.turn, ending)
     yield [event]
@@ -297,12 +300,6 @@ async def _followed_here(running: Running, cursor: wire.Cursor) -> AsyncIterator
     async for events in running.log.follow(cursor.n if cursor.attempt == running.log.attempt else 0):
         if events:
             yield events
-
-
-def _moved_on(cursor: wire.Cursor, events: list) -> wire.Cursor:
-    """The cursor after these events."""
-    last = next((event for event in reversed(events) if isinstance(event, wire.NUMBERED)), None)
-    return cursor.model_copy(update={"attempt": last.attempt, "n": last.n}) if last else cursor
 
 
 async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.TurnFinished | None:
