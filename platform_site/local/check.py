@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from platform_site.local import environment, services
 from platform_site.local import folder as files
@@ -19,10 +20,11 @@ from platform_site.local.processes import ROOT, kill_leftovers, marked_environme
 from platform_site.local.progress import Steps, say
 
 MODES = ("unit", "full", "faults")
-WORKERS = 3  # pytest processes for everything, each with services of its own; many tests wait for others, on two cores, too
+WORKERS = 3  # pytest processes for everything, each with services of its own; even on two cores: many tests wait
 FULL_SECONDS = 1800  # for one mass test in full; 120 otherwise
 SLOTS = 8  # runs at a time on one checkout
-CHROMIUM = ["chromium", "fonts-liberation"]  # Debian's names; without fonts, pages are empty boxes
+BROWSERS = ("chromium-headless-shell", "chromium")  # the first has no window to draw: a third of the processor's time
+FONTS = "fonts-liberation"  # Debian's name; without fonts, pages are empty boxes
 
 
 def main(arguments: list[str]) -> int:
@@ -51,7 +53,7 @@ def _run(folder: Path, mode: str, rest: list[str]) -> int:
     if everything:
         with steps.step("Looking for Chromium") as step:
             step.text = _chromium(folder)
-    if not shutil.which("chromium"):
+    if not browser():
         selection += ["-m", "not browser", "--ignore=tests/browser"]
     try:
         with steps.step("Starting the services") as step:
@@ -128,30 +130,41 @@ def _tool(*command: str, environment: dict[str, str] | None = None) -> None:
         raise LocalError(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
 
 
-def _chromium(folder: Path) -> str:
-    """Install Debian's Chromium where it is missing; what to say about it.
+def browser() -> str | None:
+    """Where the Chromium for the browser tests is."""
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
 
-    Raises  LocalError  it cannot be had, and CI=true forbids to skip the browser tests
+
+def _chromium(folder: Path) -> str:
+    """Install Debian's Chromium without a window where it is missing; what to say about it. The other one also does.
+
+    Raises  LocalError  none can be had, and CI=true forbids to skip the browser tests
     """
-    if shutil.which("chromium"):
+    if shutil.which(BROWSERS[0]):
         return "Chromium is there"
     if os.geteuid() or not shutil.which("apt-get"):
-        return _without_chromium("only root can install it, with apt")
-    quiet = ["-qq", "-o", "Dpkg::Use-Pty=0"]
-    install = ["install", "-y", "--no-install-recommends", *CHROMIUM]
+        return "Chromium is there" if browser() else _without_chromium("only root can install it, with apt")
     log = folder / "logs" / "apt.log"
     files.make_private(log.parent)
     with log.open("w") as output:
-        for arguments in (["update"], install):
-            subprocess.run(
-                ["apt-get", *quiet, *arguments],
-                env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=output,
-                check=False,
-            )
-    return "Chromium installed" if shutil.which("chromium") else _without_chromium(f"see {log}")
+        _apt(output, "update")
+        if not _apt(output, "install", "-y", "--no-install-recommends", BROWSERS[0], FONTS) and not browser():
+            _apt(output, "install", "-y", "--no-install-recommends", BROWSERS[1], FONTS)  # what older Debians have
+    return "Chromium installed" if browser() else _without_chromium(f"see {log}")
+
+
+def _apt(output: IO[str], *arguments: str) -> bool:
+    """Whether it succeeded; where there is no network, soon."""
+    options = ["-qq", "-o", "Dpkg::Use-Pty=0", "-o", "Acquire::Retries=0", "-o", "Acquire::http::Timeout=10"]
+    done = subprocess.run(
+        ["apt-get", *options, *arguments],
+        env=os.environ | {"DEBIAN_FRONTEND": "noninteractive"},
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        check=False,
+    )
+    return done.returncode == 0
 
 
 def _without_chromium(reason: str) -> str:

@@ -13,13 +13,13 @@ import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from platform_site import demo
+from platform_site.local import check
 from tenants import directory
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tests.browser.pages import PASSWORD, sign_in
 from tests.browser.site import Site
 
-CHROMIUM = "/usr/bin/chromium"
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
          "--no-first-run"]  # fmt: skip
 DESKTOP, PHONE = (1440, 900), (390, 844)
@@ -64,7 +64,7 @@ def chromium() -> Iterator[Browser]:
     with pytest.MonkeyPatch.context() as patch, sync_playwright() as playwright:
         patch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "1")  # tests use the ORM beside that loop, never inside of it
         expect.set_options(timeout=PATIENCE_MS)
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = playwright.chromium.launch(executable_path=check.browser(), args=QUIET)
         yield browser
         browser.close()
 
