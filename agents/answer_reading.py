@@ -39,7 +39,22 @@ async def from_body(raw, answer: Answer) -> AsyncIterator[str]:
         async for data in raw.aiter_bytes():
             yield "".join(map(answer.take_event, splitter.feed(data)))
             if answer.begun and not answer.ended:
-                await asyncio.sleep(min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST))
+                with _unread(raw):
+                    await asyncio.sleep(min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST))
+
+
+@contextmanager
+def _unread(raw):
+    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet."""
+    response = getattr(getattr(raw.stream, "_stream", None), "_aiohttp_response", None)
+    line = getattr(getattr(response, "connection", None), "protocol", None)
+    if line is not None:
+        line.pause_reading()
+    try:
+        yield
+    finally:
+        if line is not None:
+            line.resume_reading()
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from aiohttp.client_proto import ResponseHandler
 
 from agents import answer_reading, llm
 from agents.answer import ANSWER_CHARACTERS, Answer, EventSplitter
@@ -79,6 +80,20 @@ async def test_what_arrives_together_is_one_delta(server):
     server.script(Reply(tokens=64))
     given = await events(ask(server))
     assert [type(event) for event in given] == [Delta, Usage, Finish]
+
+
+async def test_what_comes_between_two_glances_is_taken_in_at_once(server, monkeypatch):
+    taken, receive = [], ResponseHandler.data_received
+
+    def received(line, data):
+        taken.append(data)
+        receive(line, data)
+
+    monkeypatch.setattr(ResponseHandler, "data_received", received)
+    server.script(Reply(tokens=60, gap=0.005))
+    given = await events(ask(server))
+    assert text_of(given) == "".join(f"token{n} " for n in range(60))
+    assert len([data for data in taken if data]) < len(given) + 5  # not one for each token
 
 
 async def test_text_that_is_split_inside_a_character_is_whole_again(server, model):
