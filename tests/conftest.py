@@ -4,6 +4,7 @@ Services are real; `bin/test` has started them and put their addresses into the 
 Two tenants stand in every isolation test: acme, and a stranger globex. Each test gets fresh ones, so nothing is reset.
 """
 
+import gc
 import io
 import os
 import sys
@@ -11,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from functools import cache
 from itertools import count
 from pathlib import Path
 from uuid import uuid4
@@ -19,7 +19,7 @@ from uuid import uuid4
 import httpx
 import pytest
 from django.conf import settings
-from django.contrib.auth.hashers import make_password
+from django.contrib.auth.hashers import PBKDF2PasswordHasher, make_password
 from django.core.management import call_command
 from django.db import connections
 from django.test import Client
@@ -35,7 +35,7 @@ BROWSER = ROOT / "tests" / "browser"
 FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
 PASSWORD = "correct horse battery"
 _numbers = count(1)
-_hashed = cache(make_password)  # slow on purpose: once is enough for the tests
+PBKDF2PasswordHasher.iterations = 1_000  # of this process: half a second is right for people, and too long for tests
 
 
 def repeats(full: int) -> int:
@@ -50,6 +50,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     Each worker begins with a part of the list in one piece, and gives others of its end.
     """
     items.sort(key=lambda item: not item.path.is_relative_to(BROWSER))
+
+
+def pytest_collection_finish() -> None:
+    """What is loaded by now stays: no search for garbage needs to look at it again."""
+    gc.freeze()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -119,7 +124,7 @@ def make_staff() -> Callable[..., User]:
     def make(tenant: TenantRef, role: str = "owner", **fields) -> User:
         email = fields.pop("email", f"{role}-{next(_numbers)}@{tenant.slug}.example")
         with acting_for(tenant):
-            return User.objects.create(email=email, password=_hashed(PASSWORD), role=role, **fields)
+            return User.objects.create(email=email, password=make_password(PASSWORD), role=role, **fields)
 
     return make
 

@@ -1,6 +1,6 @@
 """Two tenants and the platform with people of equal ids, addresses and passwords; made once for each file of tests."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -8,7 +8,7 @@ import pytest
 from django.conf import settings
 from django.contrib.auth.hashers import make_password
 from django.core import mail
-from django.test import Client, override_settings
+from django.test import Client
 
 from tenants import names, provisioning
 from tenants.accounts import roles
@@ -51,14 +51,7 @@ class World:
 
 
 @pytest.fixture(scope="module")
-def _cheap_passwords() -> Iterator[None]:
-    """A slow hash is right for people and takes most of these tests' time."""
-    with override_settings(PASSWORD_HASHERS=["django.contrib.auth.hashers.MD5PasswordHasher"]):
-        yield
-
-
-@pytest.fixture(scope="module")
-def world(_cheap_passwords) -> World:
+def world() -> World:
     sealed, mark = make_password(PASSWORD), uuid4().hex[:8]
     ids = {role: uuid7() for role in roles.RIGHTS}
     acme, globex = (_place(name, mark, ids, sealed) for name in ("acme", "globex"))
