@@ -10,6 +10,7 @@ from tenants.accounts import keys
 from tenants.context import run_for
 from tests.conftest import host_of
 from tests.faults.history import Connection, Door
+from tests.processes import NO_TLS
 
 SECONDS = 20
 
@@ -46,7 +47,7 @@ class Program:
         """The id of the last event that has one."""
         headers = self._headers | {"accept": "text/event-stream"} | ({"last-event-id": last} if last else {})
         async with (
-            httpx.AsyncClient(trust_env=False, timeout=SECONDS) as client,
+            httpx.AsyncClient(trust_env=False, timeout=SECONDS, verify=NO_TLS) as client,
             client.stream("POST", self._address(self._messages), json=body, headers=headers) as stream,
         ):
             stream.raise_for_status()
@@ -72,5 +73,6 @@ class Program:
         return f"http://127.0.0.1:{random.choice(self.ports)}/api/v1/conversations/{path}"
 
     async def _request(self, method: str, path: str, **body) -> dict:
-        async with httpx.AsyncClient(trust_env=False, timeout=SECONDS, headers=self._headers) as client:
+        options = {"trust_env": False, "timeout": SECONDS, "verify": NO_TLS}
+        async with httpx.AsyncClient(headers=self._headers, **options) as client:
             return (await client.request(method, self._address(path), **body)).raise_for_status().json()

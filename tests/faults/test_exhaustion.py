@@ -13,6 +13,7 @@ from tenants import databases
 from tests.agents.chatting import Browser
 from tests.conftest import host_of, web_process
 from tests.faults import history
+from tests.processes import NO_TLS
 from tests.tenants.moving import home_of
 
 REFUSED_WITHIN, HEALED_WITHIN = 4, 15  # seconds; row R20 says 2 to refuse, on a machine that does nothing else
@@ -55,7 +56,8 @@ def _take_all(held: list[psycopg.Connection]) -> None:
 def page(tenant, port: int) -> tuple[int, float]:
     """(Status, seconds) of the chat's page."""
     began = time.monotonic()
-    response = httpx.get(f"http://127.0.0.1:{port}/chat/", headers={"host": f"{host_of(tenant)}:{port}"}, timeout=30)
+    headers = {"host": f"{host_of(tenant)}:{port}"}
+    response = httpx.get(f"http://127.0.0.1:{port}/chat/", headers=headers, timeout=30, verify=NO_TLS)
     return response.status_code, time.monotonic() - began
 
 

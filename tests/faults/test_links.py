@@ -16,6 +16,7 @@ from tests.conftest import FULL, web_process
 from tests.doubles import openai_server
 from tests.faults import history
 from tests.faults.line import Line
+from tests.processes import NO_TLS
 
 ANSWERED_WITHIN, HEALED_WITHIN = 45, 15  # seconds; rows R6 and R19
 OUTCOMES = {"done", "failed", "incomplete"}
@@ -67,7 +68,7 @@ async def ask(chat, text: str) -> dict:
 
 
 def ready(port: int) -> int:
-    return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30).status_code
+    return httpx.get(f"http://127.0.0.1:{port}/readyz", timeout=30, verify=NO_TLS).status_code
 
 
 @pytest.mark.parametrize("link, fault", [(link, fault) for link in LINKS for fault in FAULTS] if FULL else SHORT)

@@ -22,6 +22,7 @@ from tests.conftest import FULL
 from tests.doubles import openai_server
 from tests.faults import history
 from tests.faults.restless import Restless
+from tests.processes import NO_TLS
 
 STORE = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()  # nobody else's process takes these turns over
 COUNT, VISITORS = (2, 10) if FULL else (1, 4)
@@ -74,7 +75,7 @@ class Caller:
     async def run(self) -> None:
         """Until cancelled."""
         while True:
-            async with httpx.AsyncClient(trust_env=False) as client:
+            async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
                 response = await client.get(f"http://127.0.0.1:{self.port}/readyz", timeout=20)
             self.statuses.append(response.status_code)
             await asyncio.sleep(0.02)
@@ -121,7 +122,7 @@ async def one_is_killed_and_comes_back(port: int, supervisor: Supervisor) -> Non
     os.kill(killed, signal.SIGKILL)
     assert await asyncio.to_thread(wait_until, lambda: dying.process.pid != killed, 15)
     assert not dying.ready()  # it has only begun to load
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_TLS) as client:
         answers = [await client.get(f"http://127.0.0.1:{port}/readyz") for _ in range(5)]
     assert {answer.status_code for answer in answers} == {200}
     assert await asyncio.to_thread(wait_until, dying.ready, 60)

@@ -27,6 +27,7 @@ from tenants.tasks import HEADER, TenantTask
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, host_of
 from tests.isolation.conftest import drop_dedicated
+from tests.processes import NO_TLS
 from tests.tenants.moving import any_shared
 from tests.threads import Threads
 
@@ -58,7 +59,8 @@ class House:
         """The answer of the web process; None where it asks to come again."""
         headers = {"host": f"{host_of(self.tenant)}:{self.port}", "authorization": f"Bearer {self.key}"}
         url = f"http://127.0.0.1:{self.port}{path}"
-        response = httpx.request(method, url, headers=headers, timeout=30, follow_redirects=False, **kwargs)
+        options = {"timeout": 30, "follow_redirects": False, "verify": NO_TLS}
+        response = httpx.request(method, url, headers=headers, **options, **kwargs)
         if response.status_code in (302, 503):
             self.later += 1
             return None

@@ -4,13 +4,13 @@ import httpx
 import pytest
 
 from tests.knowledge.points import SIZE
+from tests.processes import NO_TLS
 
 
 @pytest.fixture
 def http(vector_service):
-    with httpx.Client(
-        base_url=vector_service.url, headers={"api-key": vector_service.api_key}, trust_env=False
-    ) as http:
+    options = {"headers": {"api-key": vector_service.api_key}, "trust_env": False, "verify": NO_TLS}
+    with httpx.Client(base_url=vector_service.url, **options) as http:
         http.put("/collections/refusals", json={"vectors": {"dense": {"size": SIZE, "distance": "Cosine"}}})
         yield http
         http.delete("/collections/refusals")
@@ -86,16 +86,16 @@ def test_a_request_too_large_hears_so(http):
 
 @pytest.mark.parametrize("headers", [{}, {"api-key": "wrong"}, {"authorization": "Bearer wrong"}, {"api-key": ""}])
 def test_without_the_key_it_says_nothing(vector_service, headers):
-    answer = httpx.get(f"{vector_service.url}/collections", headers=headers, trust_env=False)
+    answer = httpx.get(f"{vector_service.url}/collections", headers=headers, trust_env=False, verify=NO_TLS)
     assert answer.status_code == 401
     assert "result" not in answer.json()
 
 
 def test_the_key_may_come_as_a_bearer_and_health_needs_none(vector_service):
-    bearer = {"authorization": f"Bearer {vector_service.api_key}"}
-    assert httpx.get(f"{vector_service.url}/collections", headers=bearer, trust_env=False).status_code == 200
+    bearer, options = {"authorization": f"Bearer {vector_service.api_key}"}, {"trust_env": False, "verify": NO_TLS}
+    assert httpx.get(f"{vector_service.url}/collections", headers=bearer, **options).status_code == 200
     for path in ("/", "/healthz", "/livez", "/readyz"):
-        assert httpx.get(f"{vector_service.url}{path}", trust_env=False).status_code == 200
+        assert httpx.get(f"{vector_service.url}{path}", **options).status_code == 200
 
 
 def test_a_client_that_checks_versions_is_content(vector_service, recwarn):

@@ -11,7 +11,7 @@ import httpx
 import pytest
 from qdrant_client import QdrantClient
 
-from tests.processes import ROOT, free_port
+from tests.processes import NO_TLS, ROOT, free_port
 
 
 class VectorService:
@@ -33,7 +33,7 @@ class VectorService:
         self.process = self.spawn()
         while time.perf_counter() - started < 10:
             try:
-                httpx.get(f"{self.url}/readyz", trust_env=False)
+                httpx.get(f"{self.url}/readyz", trust_env=False, verify=NO_TLS)
                 return time.perf_counter() - started
             except httpx.TransportError:
                 assert self.process.poll() is None, "the vector service ended at its start"

@@ -10,6 +10,7 @@ from django.test import Client
 from tenants.accounts import keys
 from tenants.context import acting_for, acting_for_platform
 from tests.conftest import host_of, until, web_process
+from tests.processes import NO_TLS
 
 LOCAL = {"REMOTE_ADDR": "127.0.0.1"}
 REMOTE = {"REMOTE_ADDR": "203.0.113.9"}
@@ -104,16 +105,17 @@ def test_r4_without_a_database_the_probes_still_tell_the_truth(acme):
         for host in ("10.0.0.7", "nobody.example", host_of(acme), "platform.localhost"):
             headers = {"host": host, "x-forwarded-for": "203.0.113.9", "cookie": "session=" + "x" * 32}
             live, ready = (
-                httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=20)
+                httpx.get(f"http://127.0.0.1:{port}{path}", headers=headers, timeout=20, verify=NO_TLS)
                 for path in ("/healthz", "/readyz")
             )
             assert (live.status_code, ready.status_code, ready.text) == (200, 503, "not ready"), host
-        assert httpx.get(f"http://127.0.0.1:{port}/tls/may-issue?domain=x.example.com", timeout=20).status_code == 503
+        asked = f"http://127.0.0.1:{port}/tls/may-issue?domain=x.example.com"
+        assert httpx.get(asked, timeout=20, verify=NO_TLS).status_code == 503
 
 
 def test_r3_without_valkey_sign_in_waits_and_says_so(acme):
     with web_process(REDIS_URL="redis://127.0.0.1:9/0") as port:
-        address = {"base_url": f"http://127.0.0.1:{port}", "timeout": 20}
+        address = {"base_url": f"http://127.0.0.1:{port}", "timeout": 20, "verify": NO_TLS}
         with httpx.Client(**address, headers={"host": host_of(acme)}) as browser:
             assert browser.get("/chat/").status_code == 200
             page = browser.get("/accounts/login/")
