@@ -14,7 +14,7 @@ from agents.answer import Answer, EndMarks, EventSplitter
 OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
 DRAIN_SECONDS = 0.2
 # Between two reads of an answer: shorter than what the eye tells apart, and longer while many answers are read
-GLANCE_SECONDS, GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST = 0.04, 0.0015, 0.12
+GLANCE_SECONDS, GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST = 0.04, 0.004, 0.2
 
 _reading = 0  # answers that are being read
 
