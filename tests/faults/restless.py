@@ -79,8 +79,12 @@ class Ears:
         self._hearing: dict[Chat, asyncio.Task] = {}
 
     def expect(self, coming: Coroutine) -> None:
-        """A greeted socket that takes over as soon as it is there."""
+        """A socket that takes over when it is greeted."""
         self._coming = self._coming or asyncio.create_task(coming)
+
+    def go_over(self, chat: Chat) -> None:
+        """This one takes over; what the other still tells is old."""
+        self.chat, self.old = chat, self.chat
 
     async def next(self) -> tuple[dict, Chat]:
         """The next event, and over which socket it came. Raises what the socket does that is heard last."""
@@ -89,25 +93,27 @@ class Ears:
                 if chat not in self._hearing:
                     self._hearing[chat] = asyncio.create_task(chat.next())
             await asyncio.wait([*self._hearing.values(), *filter(None, [self._coming])], return_when="FIRST_COMPLETED")
-            if self._coming and (self._coming.done() or self._hearing[self.chat].done() and self._failed(self.chat)):
-                await asyncio.wait({self._coming})
-                if not self._coming.exception():
-                    self.old, self.chat = self.chat, self._coming.result()
+            if self._coming and self._coming.done():
                 self._coming = None
-            elif self._hearing[self.chat].done():
-                return self._hearing.pop(self.chat).result(), self.chat
-            elif self._failed(self.old):
-                self.forget_old()
-            else:
-                return self._hearing.pop(self.old).result(), self.old
+            elif told := await self._told():
+                return told
 
-    def _failed(self, chat: Chat) -> bool:
-        return self._hearing[chat].exception() is not None
+    async def _told(self) -> tuple[dict, Chat] | None:
+        """None where a socket has only ended."""
+        chat = next(chat for chat, hearing in self._hearing.items() if hearing.done())
+        if chat is self.old and self._hearing[chat].exception():
+            self.forget_old()
+        elif self._coming and self._hearing[chat].exception():
+            await asyncio.wait({self._coming})
+        else:
+            return self._hearing.pop(chat).result(), chat
+        return None
 
     def forget_old(self) -> None:
         """The new socket has told as much."""
         if self.old:
-            self._hearing.pop(self.old).cancel()
+            if hearing := self._hearing.pop(self.old, None):
+                hearing.cancel()
             self._closing = asyncio.create_task(self.old.raw.close())
             self.old = None
 
@@ -147,12 +153,14 @@ class Restless:
                 await asyncio.sleep(QUICK_SECONDS)  # the process has gone: another one
         return seen
 
-    async def _greeted(self, sockets: AsyncExitStack, ticket: str, seen: Seen, *, is_second: bool = False) -> Chat:
-        """One more socket."""
+    async def _greeted(self, sockets: AsyncExitStack, ticket: str, seen: Seen, ears: Ears | None = None) -> Chat:
+        """One more socket. ears: of those who hear one already."""
         self.browser.port = random.choice(self.ports)
         chat = await sockets.enter_async_context(self.browser.socket(say_hello=False))
         self.chats.append(chat)
-        seen.place = len(seen.text) if is_second and seen.turn else None
+        seen.place = len(seen.text) if ears and seen.turn else None
+        if ears:
+            ears.go_over(chat)
         await chat.send({"type": "hello", "ticket": ticket, **self._place(seen)})
         return chat
 
@@ -176,7 +184,7 @@ class Restless:
                 await asyncio.sleep(AGAIN_SECONDS)
                 return
             if event["type"] == "leaving" and not is_old:
-                ears.expect(self._greeted(sockets, event["ticket"], seen, is_second=True))
+                ears.expect(self._greeted(sockets, event["ticket"], seen, ears))
             if event["type"] == "ready" and not seen.turn:
                 await ears.chat.ask(text, client_id=seen.client_id)
             if not is_old and seen.place is None and event["type"] != "ready":

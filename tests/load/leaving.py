@@ -13,30 +13,39 @@ from agents.conversations.models import Turn
 from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.faults.test_processes import process_of
-from tests.load.survivors import Moving, Series, Timed, started
+from tests.load.survivors import Moving, Series, Timed, spread, started
 
 DRAINED = 50  # turns that run in a process that is told to end
+LONG = "[[tokens=400]][[gap=0.02]]"  # longer than their sockets may stay
+USUAL_SECONDS = 1  # to see how often text comes anyway
 DROPPING = 20  # visitors at a time whose sockets drop
 STOPS = "[[tokens=400]][[gap=0.02]]"
 
 
 async def drains(tenant, provider, survivor: int, count: int) -> list[str]:
     """SIGTERM to a process under fifty answers: it finishes them, and their readers go on at the other."""
-    series = Series(tenant, f"process told to end under {DRAINED} answers")
+    series, gaps, usual = Series(tenant, f"process told to end under {DRAINED} answers"), [], []
     for _ in range(count):
         with ExitStack() as stack:
             ending = await asyncio.to_thread(started, stack, provider)
             process = process_of(ending)
             visitors = [Moving(tenant, [ending]) for _ in range(DRAINED)]
-            asking = [asyncio.create_task(series.answered(one, most_events=10_000)) for one in visitors]
+            asking = [asyncio.create_task(series.answered(one, LONG, most_events=10_000)) for one in visitors]
             while not all(one.begun for one in visitors):
                 await asyncio.sleep(0.02)
+            await asyncio.sleep(USUAL_SECONDS)
             for one in visitors:
                 one.ports = [survivor]
                 one.hit()
             os.kill(process, signal.SIGTERM)
             await asyncio.gather(*asking)
-    return await series.ended(count)
+            gaps += [one.gap for one in visitors if one.gap is not None]
+            usual += [seconds for one in visitors for seconds in one.usual]
+    wrong = await series.ended(count)
+    if gaps:
+        print(f"between the last words over the old socket and the next over another: {spread(gaps)}")
+        print(f"between two pieces of these texts before: median {statistics.median(usual):.2f} s", flush=True)
+    return wrong
 
 
 async def drops(tenant, ports: list[int], count: int) -> list[str]:

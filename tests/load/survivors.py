@@ -43,21 +43,34 @@ class Timed(Restless):
 
 
 class Moving(Timed):
-    """A visitor who notes it until new text comes over another socket."""
+    """A visitor who notes it until new text comes over another socket.
 
+    gap    seconds from the last text before; None: it has not come
+    usual  seconds between any two pieces of text before the hit
+    """
+
+    gap: float | None = None
     _sockets = 0
-    _has_moved = False
+
+    def __init__(self, tenant, ports: list[int]):
+        super().__init__(tenant, ports)
+        self.usual: list[float] = []
 
     def hit(self) -> None:
         super().hit()
         self._sockets = len(self.chats)
 
     def took(self, seen: Seen, chat: Chat) -> None:
-        if self._has_moved:
+        if self.gap is not None:
             return
         before = self._heard
         super().took(seen, chat)
-        self._has_moved = bool(self.hit_at) and self._heard != before and chat in self.chats[self._sockets :]
+        if before is None or self._heard == before:
+            return
+        if not self.hit_at:
+            self.usual.append(self._heard - before)
+        elif chat in self.chats[self._sockets :]:
+            self.gap = self._heard - before
 
 
 class Series:
@@ -92,12 +105,13 @@ class Series:
     def _silences(self) -> str:
         if not self.silences:
             return ""
-        p99 = statistics.quantiles(self.silences, n=100, method="inclusive")[98]
-        median, most = statistics.median(self.silences), max(self.silences)
-        return (
-            f"; time to new text of {len(self.silences)} that were hit: median {median:.2f} s, p99 {p99:.2f} s, "
-            f"most {most:.2f} s"
-        )
+        return f"; time to new text of {len(self.silences)} that were hit: {spread(self.silences)}"
+
+
+def spread(seconds: list[float]) -> str:
+    """The middle and the worst of them, in words."""
+    p99 = statistics.quantiles(seconds, n=100, method="inclusive")[98]
+    return f"median {statistics.median(seconds):.2f} s, p99 {p99:.2f} s, most {max(seconds):.2f} s"
 
 
 def wrong_of(seen: list[Seen]) -> tuple[list[str], int]:
