@@ -76,11 +76,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
 
     async def __call__(self, scope, receive, send):
-        self.place: places.Place = ()
+        self.place: places.Place | None = None
         try:
             await super().__call__(scope, receive, send)
         finally:  # not in `disconnect`, which is not called for a client that goes while it is being answered
-            if self.place:
+            if self.place is not None:
                 await self._leave()
 
     async def _leave(self):
@@ -126,6 +126,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def websocket_leaving(self, message):
         """This process is about to end. Who is being answered gets the text until a socket elsewhere takes over."""
         if self.visitor:
+            place, self.place = self.place, ()
+            await places.leave(place)  # it may have been the last that there is, and is needed elsewhere
             with acting_for(self.tenant):
                 ticket = visitors.ticket_for(self.visitor)
             await self._answer(wire.Leaving(ticket=ticket))

@@ -229,6 +229,22 @@ async def test_a_process_that_leaves_brings_the_text_until_its_sockets_have_move
         assert chat.text_of(delta["turn"]) + other.text_of(delta["turn"]) == finished["message"]["text"]
 
 
+async def test_who_has_the_last_place_may_take_it_along(acme, provider):
+    with processes(provider, 2, SOCKETS_PER_TENANT="1") as [ending, next_one]:
+        browser = Browser(acme, ending)
+        async with browser.socket() as chat:
+            await chat.ask("[[tokens=100]][[gap=0.02]]")
+            await chat.until("delta")
+            os.kill(process_of(ending), signal.SIGTERM)
+            ticket = (await chat.until("leaving"))["ticket"]
+            browser.port = next_one
+            async with browser.socket(say_hello=False) as other:
+                await other.send(
+                    {"type": "hello", "ticket": ticket, "conversation": chat.ready["conversation"], "seq": 1}
+                )
+                assert (await other.until("turn.finished"))["outcome"] == "done"
+
+
 async def closed(chat) -> int:
     """Read until the socket is closed; the code."""
     with pytest.raises(websockets.ConnectionClosed):
