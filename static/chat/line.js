@@ -15,7 +15,7 @@ Chat.Line = class {
   #timer;
   #readyAt;
   #hiddenAt;
-  #old; // the socket of a process that is ending, until another has told as much
+  #old; // the socket of a process that is ending, until another has told more
 
   /* ticket: for the first hello, newTicket() fetches the next; hello(): the frame's rest; received(event, isOld): each
      event; changed(): `ready` or `gone` did. */
@@ -77,7 +77,7 @@ Chat.Line = class {
 
   /* The process at the other end is ending: its socket goes on while another is opened. */
   #move(ticket) {
-    if (this.#old) this.socket.close(); // it has not told as much
+    if (this.#old) this.socket.close(); // it has told less
     else this.#old = this.socket;
     this.#attempt++;
     this.#drops = 0;
