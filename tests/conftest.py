@@ -31,7 +31,10 @@ from tenants.context import TenantRef, acting_for
 from tests.processes import NO_TLS, free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
-BROWSER = ROOT / "tests" / "browser"
+BROWSER, FAULTS = ROOT / "tests" / "browser", ROOT / "tests" / "faults"
+# modules with tests that take more than five seconds each, mostly waiting
+LENGTHY = {"test_admission", "test_embedded_process", "test_health", "test_ingest", "test_ledger", "test_move_kills",
+           "test_outages", "test_pausing", "test_provisioning_kills"}  # fmt: skip
 FULL = bool(os.environ.get("ATRIUM_TEST_FULL"))
 PASSWORD = "correct horse battery"
 _numbers = count(1)
@@ -44,17 +47,39 @@ def repeats(full: int) -> int:
 
 
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests with a browser come first, so that only one of several pytest workers starts it and fills its site.
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Each of several pytest workers begins with a piece of the list, and gives idle ones of its end.
 
-    Each worker begins with a part of the list in one piece, and gives others of its end.
+    The first begins with all tests with a browser, so that only one starts it and fills its site; the others begin with
+    tests that take long, so that none of those is left at the end, when the others have nothing to do.
     """
-    items.sort(key=lambda item: not item.path.is_relative_to(BROWSER))
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    browser, others = _parted(items, lambda item: item.path.is_relative_to(BROWSER))
+    lengthy, brief = _parted(others, lambda item: item.path.is_relative_to(FAULTS) or item.path.stem in LENGTHY)
+    modules = list(dict.fromkeys(item.path for item in lengthy))
+    first = [browser, *([] for _ in range(workers - 1))]
+    shared = first[1:] or first
+    for item in lengthy:
+        shared[modules.index(item.path) % len(shared)].append(item)
+    piece, ordered = len(items) // workers, []
+    for begin in first:
+        room = max(0, piece - len(begin))
+        ordered += begin + brief[:room]
+        brief = brief[room:]
+    items[:] = ordered + brief
+
+
+def _parted(items: list[pytest.Item], wanted: Callable[[pytest.Item], bool]) -> tuple[list, list]:
+    return [item for item in items if wanted(item)], [item for item in items if not wanted(item)]
+
+
+gc.disable()  # while tests and libraries are loaded
 
 
 def pytest_collection_finish() -> None:
     """What is loaded by now stays: no search for garbage needs to look at it again."""
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session", autouse=True)

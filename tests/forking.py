@@ -144,12 +144,13 @@ def main() -> None:
 
 def _import_libraries() -> None:
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"  # as agents.llm does
+    gc.disable()  # there is no garbage yet
     for name in LIBRARIES:
         import_module(name)
     assert not [name for name in sys.modules if name.startswith("platform_site")]
     assert len([*Path("/proc/self/task").iterdir()]) == 1, "a library has begun a thread, which forks would lack"
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 def _fork() -> int | None:
