@@ -10,6 +10,7 @@ import psycopg
 import pytest
 
 from platform_site import env, outage
+from tests import processes
 
 ROOT = Path(__file__).resolve().parents[2]
 KEY = "k1:" + base64.b64encode(bytes(range(32))).decode()
@@ -26,12 +27,11 @@ GOOD = {
 def start(tmp_path, **changes: str | None) -> subprocess.CompletedProcess:
     """Read the environment in a process of its own: GOOD with the changes (None takes a variable away)."""
     environment = {name: value for name, value in (GOOD | changes).items() if value is not None}
-    environment |= {
-        "PATH": os.environ["PATH"],
-        "DATA_DIR": str(tmp_path),
-    }
-    command = [sys.executable, "-c", "from platform_site import env; env.load()"]
-    return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    environment |= {"PATH": os.environ["PATH"], "DATA_DIR": str(tmp_path)}
+    command, said = [sys.executable, "-m", "tests.platform_site.loading"], tmp_path / "said"
+    with said.open("w") as output:
+        status = processes.start(command, output=output, environment=environment).wait(60)
+    return subprocess.CompletedProcess(command, status, stderr=said.read_text())
 
 
 def test_a_whole_environment_starts(tmp_path):
