@@ -34,6 +34,7 @@ LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
+CLOSING, LOOKING_BACK = NO_TURNS = UUID(int=0), UUID(int=1)  # what a socket does besides bringing answers
 SAYING = wire.Message | wire.RequestHuman | wire.Feedback  # what a person does, and what costs us something
 
 
@@ -73,7 +74,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await getattr(self, get_handler_name(message))(message)
 
     def _close_silent(self):
-        self.pumps[UUID(int=0)] = asyncio.create_task(self.close(CLOSE_SILENT))
+        self.pumps[CLOSING] = asyncio.create_task(self.close(CLOSE_SILENT))
 
     async def __call__(self, scope, receive, send):
         self.place: places.Place | None = None
@@ -126,7 +127,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def websocket_leaving(self, message):
         """This process is about to end. Who is being answered gets the text until a socket elsewhere takes over."""
         if self.visitor:
-            place, self.place = self.place, ()
+            place, self.place = self.place, ()  # so that it is given back once
             await places.leave(place)  # it may have been the last that there is, and is needed elsewhere
             with acting_for(self.tenant):
                 ticket = visitors.ticket_for(self.visitor)
@@ -202,7 +203,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.begun:
             self.begun = True
             await self._enter_group()
-            self.pumps[UUID(int=1)] = asyncio.create_task(self._look_back())
+            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back())
 
     async def _look_back(self):
         """Of what others said while it entered the group, a socket has not heard."""
@@ -311,7 +312,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     def _is_telling(self) -> bool:
         """Whether it is sent an answer at the moment."""
-        return any(turn.int > 1 for turn in self.pumps)  # the others are no turns
+        return any(turn not in NO_TURNS for turn in self.pumps)
 
     async def _pump(self, cursor: wire.Cursor, is_announced: bool):
         """Send what happens in one turn, as one frame each time there is something."""

@@ -35,7 +35,7 @@ _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_m
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
 _importing = threading.Lock()
-_Loaded = namedtuple("_Loaded", "litellm silent clients shapes error")
+_Loaded = namedtuple("_Loaded", "litellm silent clients shapes openai_error")
 _loaded: _Loaded | None = None
 
 
@@ -194,7 +194,7 @@ async def _asked(request: Request):
         return await _loaded.litellm.acompletion(**_arguments(request))
     try:
         body = _loaded.shapes.body(request)
-        response = await _loaded.clients.send(client, body, _timeout()) if body else None
+        response = await client.send(body, _timeout()) if body else None
         return response or await _shaped(request, client)
     except Exception as error:  # noqa: BLE001  as in _open
         raise _named(error, request.model) from error
@@ -212,9 +212,9 @@ async def _shaped(request: Request, client):
 
 def _named(error: Exception, model: str) -> Exception:
     """The error as litellm's ``acompletion`` names it."""
-    if not isinstance(error, _loaded.error):  # as litellm does around its client
+    if not isinstance(error, _loaded.openai_error):  # as litellm does around its client
         headers = getattr(getattr(error, "response", None), "headers", None)
-        error = _loaded.error(getattr(error, "status_code", 500), str(error), headers=headers)
+        error = _loaded.openai_error(getattr(error, "status_code", 500), str(error), headers=headers)
     try:
         _loaded.litellm.exception_type(model=model, custom_llm_provider="openai", original_exception=error)
     except Exception as named:  # noqa: BLE001  as in _open
@@ -223,7 +223,7 @@ def _named(error: Exception, model: str) -> Exception:
 
 
 def _client(request: Request):
-    """OpenAI's client, if it is that whom litellm would ask."""
+    """Our OpenAI client; None where litellm would not ask OpenAI's."""
     key = _key(request) or os.environ.get("OPENAI_API_KEY")
     if not key or not request.model.startswith("openai/"):
         return None
@@ -231,8 +231,10 @@ def _client(request: Request):
 
 
 def _key(request: Request) -> str | None:
-    """None: litellm takes ours. Anything empty would make it, too, also where a host was given."""
-    return request.api_key or "none" if request.api_base or request.api_key is not None else None
+    """None: litellm takes ours, as it would for anything empty, whatever host was given."""
+    if not request.api_base and request.api_key is None:
+        return None
+    return request.api_key or "none"
 
 
 def _timeout():

@@ -87,9 +87,19 @@ class Client(AsyncOpenAI):
     def chat(self) -> SimpleNamespace:
         return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
 
+    async def send(self, body: dict, timeout: httpx.Timeout) -> httpx.Response | None:
+        """The response to a body that is shaped already; None if the provider does not take its shape.
+
+        Raises  as ``_RawCompletions.create``
+        """
+        try:
+            return (await self.chat.completions.with_raw_response.create(timeout=timeout, **body)).response
+        except UnprocessableEntityError:
+            return None
+
 
 class _NoCookies(httpx.Cookies):
-    """Takes none, not even apart: keys share no state."""
+    """Takes none, for keys share no state, and looks for none in the headers, which costs time."""
 
     def extract_cookies(self, response: httpx.Response) -> None:
         pass
@@ -121,15 +131,8 @@ class Clients:
     def _new(self, loop: asyncio.AbstractEventLoop, api_key: str, api_base: str | None, timeout) -> Client:
         if loop not in self._pools:
             self._pools[loop] = self._make()
-            self._pools[loop]._cookies = _NoCookies()
+            self._pools[loop]._cookies = _NoCookies()  # the public setter would copy it into a jar that takes them
         return Client(api_key=api_key, base_url=api_base, http_client=self._pools[loop], timeout=timeout, max_retries=0)
-
-    async def send(self, client: Client, body: dict, timeout: httpx.Timeout) -> httpx.Response | None:
-        """The response to a body that is shaped already; None if the provider does not take its shape."""
-        try:
-            return (await client.chat.completions.with_raw_response.create(timeout=timeout, **body)).response
-        except UnprocessableEntityError:
-            return None
 
     async def close(self) -> None:
         """Close the running loop's connections."""

@@ -40,7 +40,8 @@ class Shapes:
         texts  ``texts_of(request)``, from before litellm had it in its hands
         """
         names = _texts(request).keys() & sent.keys()
-        if "messages" not in names or orjson.dumps({**orjson.loads(texts), **{n: sent[n] for n in names}}) != texts:
+        passed_on = orjson.loads(texts) | {name: sent[name] for name in names}
+        if "messages" not in names or orjson.dumps(passed_on) != texts:
             return
         if len(self._known) >= MOST:
             self._known.clear()

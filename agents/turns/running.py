@@ -272,8 +272,8 @@ async def follow(
     async def ending() -> wire.TurnFinished | None:
         return await _ending(tenant, conversation, cursor.turn)
 
-    event = None if is_running else await _ended_already(tenant, cursor.turn, ending)
-    while event is None:
+    finished = None if is_running else await _ended_already(tenant, cursor.turn, ending)
+    while finished is None:
         running = _running.get((tenant.id, cursor.turn))
         if running and running.opened.conversation != conversation:
             return
@@ -287,8 +287,8 @@ async def follow(
         if last:
             cursor = wire.Cursor(turn=cursor.turn, attempt=last.attempt, n=last.n)
         await asyncio.sleep(AGAIN_SECONDS)  # its owner left it: somebody takes it over
-        event = await _ended_already(tenant, cursor.turn, ending)
-    yield [event]
+        finished = await _ended_already(tenant, cursor.turn, ending)
+    yield [finished]
 
 
 async def _ended_already(tenant: TenantRef, turn: UUID, ending) -> wire.TurnFinished | None:
