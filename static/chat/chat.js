@@ -91,7 +91,7 @@ class Conversation {
       const { sayPlace, sayBehind } = this.words;
       this.#tool(this.#follow(event), event.place === null ? sayBehind : event.place && fill(sayPlace, event.place), false);
     },
-    delta: (event, before, isOld) => this.#grow(this.#unseen(event, isOld), this.#follow(event)),
+    delta: (event, before, isOld) => this.#grow(this.#unseen(event, isOld), this.#follow(event)), // in this order: #follow counts on
     "tool.started": (event) => this.#tool(this.#follow(event), event.label),
     "tool.finished": (event) => this.#tool(this.#follow(event), ""),
     citations: (event) => this.#cite(this.#follow(event), event.items),
