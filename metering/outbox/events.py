@@ -16,7 +16,6 @@ from tenants.transactions import after_commit
 
 MODEL_CHARACTERS, PROVIDER_CHARACTERS = 100, 40  # what the ledger's columns hold
 
-
 # For a statement that writes what caused the uses, too; see `parameters`. A use that has come before adds nothing
 INSERT = """
 insert into outbox_usageevent (id, occurred_at, payload)

@@ -136,7 +136,7 @@ def browser() -> str | None:
 
 
 def _chromium(folder: Path) -> str:
-    """Install Debian's Chromium without a window where it is missing; what to say about it. The other one also does.
+    """Install Debian's Chromium without a window where it is missing, or at least the other; what to say about it.
 
     Raises  LocalError  none can be had, and CI=true forbids to skip the browser tests
     """
