@@ -25,6 +25,12 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def process_of(port: int) -> int:
+    """The number of the web process that was told to listen on the port."""
+    found = subprocess.run(["pgrep", "-f", f"uvicorn.*--port {port} "], capture_output=True, text=True, check=True)
+    return int(found.stdout.split()[0])
+
+
 @contextmanager
 def running(command: list[str], *, log: Path, fresh: bool = False, **environment: str) -> Iterator[Process]:
     """The command in a process group of its own, its output in ``log``; ended with the block.

@@ -18,6 +18,7 @@ from tenants.context import acting_for, run_for
 from tenants.keys import redis_key
 from tests.agents.chatting import Browser
 from tests.conftest import host_of, until, web_process
+from tests.processes import process_of
 
 QUICK = {
     "SOCKET_MESSAGES": "5", "SOCKETS_PER_ADDRESS": "3", "SOCKETS_PER_TENANT": "6",
@@ -170,7 +171,7 @@ async def test_h3_thousands_of_frames_at_once_close_the_socket(door, acme):
 
 
 async def test_h3_a_flood_of_pings_that_reads_no_pong_costs_no_memory(door, acme):
-    pid = listener_of(door)
+    pid = process_of(door)
     async with Browser(acme, door).socket() as chat:
         before = resident_mb(pid)
         chat.raw.transport.pause_reading()
@@ -183,7 +184,7 @@ async def test_h3_a_flood_of_pings_that_reads_no_pong_costs_no_memory(door, acme
 
 
 async def test_h3_what_an_open_socket_sent_as_headers_is_not_kept(door, acme):
-    pid, address = listener_of(door), f"ws://{host_of(acme)}:{door}/ws/chat/"
+    pid, address = process_of(door), f"ws://{host_of(acme)}:{door}/ws/chat/"
     headers = [("X-Filler", "x" * 8_000)] * 100
     grown = []
     async with AsyncExitStack() as stack:
@@ -284,15 +285,6 @@ async def test_h7_while_valkey_is_away_each_process_counts_for_itself(acme, sett
     for place in held:
         await places.leave(place)
     assert held_by(acme) == 0
-
-
-def listener_of(port: int) -> int:
-    """The id of the web process that was told to listen on the port."""
-    wanted = f"--port\0{port}\0".encode()
-    for line in Path("/proc").glob("[0-9]*/cmdline"):
-        if wanted in line.read_bytes():
-            return int(line.parent.name)
-    raise AssertionError("nobody listens")
 
 
 def resident_mb(pid: int) -> float:

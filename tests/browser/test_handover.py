@@ -12,7 +12,7 @@ from tests.browser.pages import ChatPage
 from tests.browser.site import Site
 from tests.conftest import web_process
 from tests.faults.line import Line
-from tests.faults.test_processes import process_of
+from tests.processes import process_of
 
 QUESTION = "When is the baby clinic?"
 AWAY_SECONDS = 0.2  # so that the old socket brings words that the new one is about to bring, too

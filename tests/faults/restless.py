@@ -76,6 +76,7 @@ class Ears:
     def __init__(self, chat: Chat):
         self.chat, self.old = chat, None
         self._coming: asyncio.Task | None = None
+        self._closing: asyncio.Task | None = None  # of the old one; kept, for the loop keeps no tasks
         self._hearing: dict[Chat, asyncio.Task] = {}
 
     def expect(self, coming: Coroutine) -> None:

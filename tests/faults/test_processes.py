@@ -5,7 +5,6 @@ import json
 import os
 import random
 import signal
-import subprocess
 import time
 from contextlib import ExitStack, contextmanager
 from urllib.parse import urlsplit
@@ -25,7 +24,7 @@ from tests.agents.chatting import Browser
 from tests.conftest import host_of, repeats, web_process
 from tests.doubles import openai_server
 from tests.faults.restless import Restless
-from tests.processes import NO_TLS
+from tests.processes import NO_TLS, process_of
 
 # a Valkey database of their own: any web process may take a turn over, also one with another model
 STORE = urlsplit(settings.REDIS_URL)._replace(path="/9").geturl()
@@ -51,11 +50,6 @@ def two(provider):
     """Two web processes."""
     with processes(provider, 2) as ports:
         yield ports
-
-
-def process_of(port: int) -> int:
-    found = subprocess.run(["pgrep", "-f", f"uvicorn.*--port {port} "], capture_output=True, text=True, check=True)
-    return int(found.stdout.split()[0])
 
 
 def stored(turn: str):

@@ -41,9 +41,9 @@ from tenants.keys import redis_key  # noqa: E402
 from tests.conftest import until  # noqa: E402
 from tests.doubles import openai_server  # noqa: E402
 from tests.faults.restless import Restless  # noqa: E402
-from tests.faults.test_processes import process_of  # noqa: E402
 from tests.load import leaving  # noqa: E402
 from tests.load.survivors import Series, Timed, started  # noqa: E402
+from tests.processes import process_of  # noqa: E402
 
 NUMBERS = {
     "kills": 50, "valkey-kills": 20, "flushes": 20, "postgres-restarts": 5,

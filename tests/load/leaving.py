@@ -12,8 +12,8 @@ from uuid import uuid4
 from agents.conversations.models import Turn
 from tenants.context import run_for
 from tests.agents.chatting import Browser
-from tests.faults.test_processes import process_of
 from tests.load.survivors import Moving, Series, Timed, spread, started
+from tests.processes import process_of
 
 DRAINED = 50  # turns that run in a process that is told to end
 LONG = "[[tokens=400]][[gap=0.02]]"  # longer than their sockets may stay
