@@ -24,12 +24,16 @@ def test_threads_never_get_the_same():
 
 def test_a_child_gets_others_than_its_parent():
     nonce()
-    ours, theirs = os.pipe()
-    if os.fork() == 0:
-        os.write(theirs, b"".join(nonce() for _ in range(AHEAD)))
-        os._exit(0)
-    os.wait()
-    drawn = os.read(ours, AHEAD * BYTES)
+    reader, writer = os.pipe()
+    if not (child := os.fork()):
+        try:
+            os.write(writer, b"".join(nonce() for _ in range(AHEAD)))
+        finally:
+            os._exit(0)  # whatever happens: a second pytest would go on here
+    os.waitpid(child, 0)
+    drawn = os.read(reader, AHEAD * BYTES)
+    os.close(reader)
+    os.close(writer)
     of_child = {drawn[start : start + BYTES] for start in range(0, len(drawn), BYTES)}
     assert len(of_child) == AHEAD
     assert not of_child & {nonce() for _ in range(AHEAD)}
