@@ -56,8 +56,8 @@ class EventSplitter:
 
 
 def _payload(event: bytes) -> bytes:
-    if event[:6] == b"data: " and b"\n" not in event:  # as nearly all are
-        return event[6:]
+    if event.startswith(b"data: ") and b"\n" not in event:  # as nearly all are
+        return event.removeprefix(b"data: ")
     lines = (line.partition(b":")[2] for line in event.split(b"\n") if line.startswith(b"data:"))
     return b"\n".join(line.removeprefix(b" ") for line in lines)
 
