@@ -1,6 +1,5 @@
 """Reading a streamed answer in the format of OpenAI's chat completions. Knows no network and no litellm."""
 
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -186,7 +185,7 @@ class EndMarks:
 
 def _whole(call: dict[str, str], index: int) -> ToolCall:
     """The call, if it is whole. Raises ValueError."""
-    arguments = json.loads(call["arguments"] or "{}")
+    arguments = orjson.loads(call["arguments"] or "{}")  # takes no half characters, which nothing could store
     if not call["name"] or not isinstance(arguments, dict):
         raise ValueError("not a tool call")
     return ToolCall(call["id"] or f"call_{index}", call["name"], arguments)

@@ -6,6 +6,7 @@ through litellm's own iterator.
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from contextlib import contextmanager, suppress
 
@@ -74,7 +75,7 @@ async def from_chunks(response, answer: Answer) -> AsyncIterator[str]:
         await response.fetch_stream()
     response.completion_stream = marks.watched(response.completion_stream)
     async for chunk in response:
-        yield answer.take(chunk.model_dump(exclude_none=True))
+        yield answer.take_event(json.dumps(chunk.model_dump(exclude_none=True)).encode())  # no half characters
     answer.ended = marks.finished or marks.opaque
     if not marks.opaque:
         answer.reported = marks.usage and (answer.reported or marks.usage)

@@ -127,6 +127,7 @@ async def _keep() -> None:
             await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("turn streams not written")
+            await asyncio.sleep(RETRY_SECONDS)  # all is still due: without a pause, the loop would never run again
 
 
 async def _wait() -> None:
@@ -145,11 +146,25 @@ async def _wait() -> None:
 async def _flush(logs: list[Log]) -> None:
     """One round trip for all turns with news. Raises redis.RedisError; then all are written the next time."""
     batch = [_sources[log] for log in logs if log in _sources]
-    parts = [(source, *_part(source)) for source in batch if _has_news(source)]
+    parts = _parts(batch)
     if parts:
         await _write(parts)
     for source in batch:
         _go_on(source)
+
+
+def _parts(batch: list[Source]) -> list[tuple]:
+    """What is to be written of each. A turn that cannot be sealed is told of by its own process and Postgres only."""
+    parts = []
+    for source in batch:
+        try:
+            if _has_news(source):
+                parts.append((source, *_part(source)))
+        except Exception as error:  # noqa: BLE001  whatever it is must not silence the others
+            facts = {"turn": str(source.log.turn), "error": type(error).__name__}
+            logger.error("turn not written to its stream", extra=facts)  # noqa: TRY400  the fault may quote the text
+            _forget(source.log)
+    return parts
 
 
 async def _write(parts: list[tuple]) -> None:

@@ -63,6 +63,17 @@ async def test_an_answer_that_ends_while_it_is_being_written_is_told_to_its_end(
         assert await hearing == "Come on Wednesday."
 
 
+async def test_an_answer_that_cannot_be_written_silences_no_other(acme, slow):
+    broken, log = Log(uuid4(), 1), Log(uuid4(), 1)
+    for one in (broken, log):
+        stream.publish(acme, one, lambda: None)
+    broken.append(wire.Delta, text="half a character: \ud83d")
+    log.append(wire.Delta, text="Come on Wednesday.")
+    log.end(finished(log))
+    async with asyncio.timeout(10):
+        assert await text_heard(acme, log) == "Come on Wednesday."
+
+
 async def test_a_listener_that_has_been_replaced_does_not_silence_the_next(slow):
     channel, heard = system_key("turns", "a test"), asyncio.Queue()
     one, other = asyncio.Queue().put_nowait, heard.put_nowait

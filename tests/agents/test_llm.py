@@ -116,7 +116,7 @@ async def test_a_tool_call_is_given_out_whole_after_the_text(server, model):
     assert given[-1] == Finish("tool_calls")
 
 
-@pytest.mark.parametrize("arguments", ['{"for": ', "[1]", '"x"', "{} {}"])
+@pytest.mark.parametrize("arguments", ['{"for": ', "[1]", '"x"', "{} {}", '{"for": "\\ud83d"}'])
 async def test_arguments_that_are_not_an_object_make_no_tool_call(server, model, arguments):
     server.script(Reply(tools=[CALL, ("look_up", arguments)]))
     given = await events(ask(server, model))
@@ -238,6 +238,13 @@ async def test_r8_garbage_that_litellm_leaves_out_harms_nothing_else(server):
     given = await events(ask(server, "hosted_vllm/m"))
     assert text_of(given) == "a b c d"
     assert given[-1].reason in ("tool_calls", "incomplete")
+
+
+async def test_r8_half_a_character_breaks_the_answer_but_not_us(server, model):
+    server.script(Reply(text="a b \ud83d d", tools=[CALL]))
+    given = await events(ask(server, model))
+    assert text_of(given).startswith("a b") and text_of(given).isprintable()
+    assert given[-1] == Finish("incomplete")
 
 
 @pytest.mark.parametrize(

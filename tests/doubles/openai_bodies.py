@@ -85,7 +85,7 @@ def events(body: dict, reply) -> list[bytes]:
             "model": body["model"],
             "choices": choices,
         }
-        return f"data: {json.dumps(chunk | more, ensure_ascii=False)}\n\n".encode()
+        return f"data: {json.dumps(chunk | more, ensure_ascii=False)}\n\n".encode(errors="backslashreplace")
 
     def delta(finish_reason=None, **fields):
         return event([{"index": 0, "delta": fields, "finish_reason": finish_reason}])
