@@ -22,8 +22,6 @@ _reading = 0  # answers that are being read
 
 def raw_body(response):
     """The HTTP response under litellm's stream, if it holds OpenAI's events and litellm still lets us at it."""
-    if hasattr(response, "aiter_bytes"):
-        return response  # asked without litellm
     if response.custom_llm_provider not in OPENAI_SHAPED:
         return None
     raw = getattr(response.completion_stream, "response", None)
@@ -46,15 +44,19 @@ async def from_body(raw, answer: Answer) -> AsyncIterator[str]:
 
 @contextmanager
 def _unread(raw):
-    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet."""
+    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet.
+
+    A line that aiohttp has paused itself stays so: it holds as much as it may, and resumes when that was read.
+    """
     response = getattr(getattr(raw.stream, "_stream", None), "_aiohttp_response", None)
     line = getattr(getattr(response, "connection", None), "protocol", None)
-    if line is not None:
+    is_ours = line is not None and not getattr(line, "_reading_paused", True)
+    if is_ours:
         line.pause_reading()
     try:
         yield
     finally:
-        if line is not None:
+        if is_ours:
             line.resume_reading()
 
 

@@ -1,6 +1,6 @@
 """The one way to a language model. Only this module and agents.offline call litellm.
 
-litellm makes the requests, or has made one like it (agents.request_shapes); agents.answer_reading reads the answers.
+litellm makes every request; how its answers are read says agents.answer_reading.
 """
 
 import asyncio
@@ -22,7 +22,6 @@ from django.conf import settings
 from agents import answer_reading, offline
 from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
-from agents.request_shapes import Shapes, texts_of
 from platform_site.errors import PlatformError
 
 __all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "embed", "estimate", "stream", "warm"]
@@ -35,7 +34,7 @@ _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_m
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
 _importing = threading.Lock()
-_Loaded = namedtuple("_Loaded", "litellm silent clients shapes openai_error")
+_Loaded = namedtuple("_Loaded", "litellm silent clients")
 _loaded: _Loaded | None = None
 
 
@@ -82,7 +81,7 @@ def _load():
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
     from litellm.litellm_core_utils.litellm_logging import Logging
-    from litellm.llms.openai.common_utils import BaseOpenAILLM, OpenAIError
+    from litellm.llms.openai.common_utils import BaseOpenAILLM
 
     from agents import openai_client
 
@@ -99,7 +98,7 @@ def _load():
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
     clients = openai_client.Clients(BaseOpenAILLM.get_async_http_client, own=settings.OPENAI_API_KEY)
-    return _Loaded(litellm, _silent(Logging), clients, Shapes(), OpenAIError)
+    return _Loaded(litellm, _silent(Logging), clients)
 
 
 def _silent(Logging):  # noqa: N803
@@ -176,75 +175,38 @@ class _Deadlines:
 
 
 async def _open(request: Request, deadlines: _Deadlines):
-    """The HTTP response to the request, or litellm's stream, once the provider has begun to answer."""
+    """litellm's stream for the request, once the provider has begun to answer."""
     if _loaded is None:
         await asyncio.to_thread(warm)
     try:
         async with asyncio.timeout_at(deadlines.next):
-            return await _asked(request)
+            return await _asked(**_arguments(request))
     except Exception as error:  # noqa: BLE001  litellm raises whatever a provider's library raises
         failure = _failure(error, request)
     raise failure  # outside of the block, so that the provider's words do not travel along as its context
 
 
-async def _asked(request: Request):
-    """What litellm has made of one such request suits them all: the others are sent by its client without it."""
-    client = _client(request)
-    if client is None:
-        return await _loaded.litellm.acompletion(**_arguments(request))
+async def _asked(**arguments):
+    """litellm's stream.
+
+    ``acompletion`` moves ``completion``, which makes the request's coroutine, to a thread and names the errors;
+    for OpenAI's client nothing blocks, so the thread is spared.
+    """
+    if "client" not in arguments:
+        return await _loaded.litellm.acompletion(**arguments)
     try:
-        body = _loaded.shapes.body(request)
-        response = await client.send(body, _timeout()) if body else None
-        return response or await _shaped(request, client)
+        return await _loaded.litellm.completion(acompletion=True, **arguments)
     except Exception as error:  # noqa: BLE001  as in _open
-        raise _named(error, request.model) from error
-
-
-async def _shaped(request: Request, client):
-    """litellm's stream; the shape of its request is learnt. ``acompletion`` would only make a thread of it first."""
-    _loaded.shapes.forget(request)
-    given = texts_of(request)
-    stream = await _loaded.litellm.completion(acompletion=True, client=client, **_arguments(request))
-    if answer_reading.raw_body(stream):
-        _loaded.shapes.learn(request, given, stream.completion_stream.sent)
-    return stream
-
-
-def _named(error: Exception, model: str) -> Exception:
-    """The error as litellm's ``acompletion`` names it."""
-    if not isinstance(error, _loaded.openai_error):  # as litellm does around its client
-        headers = getattr(getattr(error, "response", None), "headers", None)
-        error = _loaded.openai_error(getattr(error, "status_code", 500), str(error), headers=headers)
-    try:
-        _loaded.litellm.exception_type(model=model, custom_llm_provider="openai", original_exception=error)
-    except Exception as named:  # noqa: BLE001  as in _open
-        return named
-    return error
-
-
-def _client(request: Request):
-    """Our OpenAI client; None where litellm would not ask OpenAI's."""
-    key = _key(request) or os.environ.get("OPENAI_API_KEY")
-    if not key or not request.model.startswith("openai/"):
-        return None
-    return _loaded.clients.get(key, request.api_base, _timeout())
-
-
-def _key(request: Request) -> str | None:
-    """None: litellm takes ours, as it would for anything empty, whatever host was given."""
-    if not request.api_base and request.api_key is None:
-        return None
-    return request.api_key or "none"
-
-
-def _timeout():
-    import httpx
-
-    return httpx.Timeout(settings.MODEL_TOTAL_SECONDS, connect=settings.MODEL_CONNECT_SECONDS)
+        raise _loaded.litellm.exception_type(
+            model=arguments["model"], custom_llm_provider="openai", original_exception=error
+        ) from error
 
 
 def _arguments(request: Request) -> dict:
     """A closed list: no tenant's setting can add a header, a callback or a fallback."""
+    import httpx
+
+    timeout = httpx.Timeout(settings.MODEL_TOTAL_SECONDS, connect=settings.MODEL_CONNECT_SECONDS)
     arguments = {
         "model": request.model,
         "messages": request.messages,
@@ -252,7 +214,7 @@ def _arguments(request: Request) -> dict:
         "stream_options": {"include_usage": True},
         "max_tokens": request.max_tokens,
         "user": request.user,
-        "timeout": _timeout(),
+        "timeout": timeout,
         "max_retries": 0,
         "drop_params": True,  # a model that knows no temperature still answers
         "litellm_logging_obj": _loaded.silent(
@@ -272,8 +234,11 @@ def _arguments(request: Request) -> dict:
         arguments["temperature"] = request.temperature
     if request.api_base:
         arguments["api_base"] = request.api_base
-    if key := _key(request):
-        arguments["api_key"] = key
+    if request.api_base or request.api_key is not None:
+        arguments["api_key"] = request.api_key or "none"  # anything empty would make litellm take ours
+    key = arguments.get("api_key") or os.environ.get("OPENAI_API_KEY")
+    if key and request.model.startswith("openai/"):
+        arguments["client"] = _loaded.clients.get(key, request.api_base, timeout)
     return arguments
 
 

@@ -15,14 +15,8 @@ from weakref import WeakKeyDictionary
 
 import httpx
 import orjson
-from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream, UnprocessableEntityError
+from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
-
-
-class Stream(AsyncStream):
-    """The SDK's stream. ``sent`` is the body of its request, if that is all that was asked for."""
-
-    sent: dict
 
 
 @dataclass(frozen=True)
@@ -31,16 +25,13 @@ class _Raw:
 
     client: AsyncOpenAI
     response: httpx.Response
-    sent: dict
 
     @property
     def headers(self) -> httpx.Headers:
         return self.response.headers
 
-    def parse(self) -> Stream:
-        stream = Stream(cast_to=ChatCompletionChunk, response=self.response, client=self.client)
-        stream.sent = self.sent
-        return stream
+    def parse(self) -> AsyncStream[ChatCompletionChunk]:
+        return AsyncStream(cast_to=ChatCompletionChunk, response=self.response, client=self.client)
 
 
 class _RawCompletions:
@@ -63,7 +54,7 @@ class _RawCompletions:
         if response.is_error:
             await response.aread()
             raise self._client._make_status_error_from_response(response)
-        return _Raw(self._client, response, {} if extra_headers else body)
+        return _Raw(self._client, response)
 
     def _headers(self, extra: dict | None) -> dict:
         return {
@@ -86,16 +77,6 @@ class Client(AsyncOpenAI):
     @cached_property
     def chat(self) -> SimpleNamespace:
         return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
-
-    async def send(self, body: dict, timeout: httpx.Timeout) -> httpx.Response | None:
-        """The response to a body that is shaped already; None if the provider does not take its shape.
-
-        Raises  as ``_RawCompletions.create``
-        """
-        try:
-            return (await self.chat.completions.with_raw_response.create(timeout=timeout, **body)).response
-        except UnprocessableEntityError:
-            return None
 
 
 class _NoCookies(httpx.Cookies):

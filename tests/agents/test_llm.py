@@ -1,8 +1,4 @@
-"""One list of claims for all ways to ask and to read an answer.
-
-openai/ is read by ourselves, and asked by litellm the first time and in the shape that it gave afterwards;
-hosted_vllm/ is asked and read by litellm.
-"""
+"""One list of claims for both ways to read an answer: our own (openai/) and litellm's iterator (hosted_vllm/)."""
 
 import asyncio
 import logging
@@ -12,7 +8,6 @@ import subprocess
 import sys
 import time
 from decimal import Decimal
-from uuid import uuid4
 
 import pytest
 from aiohttp.client_proto import ResponseHandler
@@ -35,11 +30,9 @@ def server():
         yield running
 
 
-@pytest.fixture(params=["openai/m", "openai/new", "hosted_vllm/m"])
-async def model(request, server):
-    if request.param == "openai/m":
-        await events(ask(server))  # and so litellm knows such requests
-    return f"openai/new-{uuid4()}" if request.param == "openai/new" else request.param
+@pytest.fixture(params=["openai/m", "hosted_vllm/m"])
+def model(request):
+    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -212,7 +205,7 @@ async def test_r7_cut_streams_are_incomplete_and_run_no_tool(server, model, abor
 async def test_a_litellm_whose_insides_have_changed_is_read_by_its_iterator(server, monkeypatch):
     monkeypatch.setattr(answer_reading, "OPENAI_SHAPED", set())
     server.script(SHORT)
-    given = await events(ask(server, "openai/changed"))
+    given = await events(ask(server))
     assert text_of(given) == SHORT.text
     assert only(ToolCall, given).arguments == {"for": "Ünïcode 🙂"}
     server.script(Reply(text=SHORT.text, tools=SHORT.tools, cut=1500))
@@ -386,26 +379,6 @@ async def test_the_request_holds_what_we_say_and_nothing_else(server):
         "stream": True,
         "stream_options": {"include_usage": True},
     }
-
-
-@pytest.mark.parametrize("model", ["openai/gpt-4o-mini", "openai/o3-mini", "openai/gpt-5-mini"])
-async def test_a_request_has_its_own_texts_in_the_shape_that_litellm_gave_to_one_before(server, model):
-    await events(ask(server, model, "First?", user="u1"))
-    first = server.requests[-1].body
-    await events(ask(server, model, "Second?", user="u2", api_key="sk-another"))
-    assert server.requests[-1].headers["authorization"] == "Bearer sk-another"
-    assert server.requests[-1].body == first | {"messages": [{"role": "user", "content": "Second?"}], "user": "u2"}
-    assert "max_completion_tokens" in first or model == "openai/gpt-4o-mini"  # renamed by litellm
-    await events(ask(server, model, max_tokens=60, tools=[]))
-    other = server.requests[-1].body
-    assert 60 in (other.get("max_tokens"), other.get("max_completion_tokens"))
-    assert not other.get("tools")
-
-
-async def test_litellm_is_asked_again_when_a_provider_does_not_take_a_shape_any_more(server):
-    await events(ask(server))
-    server.script(Reply(status=422), Reply(text="Yes."))
-    assert text_of(await events(ask(server))) == "Yes."
 
 
 @pytest.mark.parametrize("key", [None, ""])
