@@ -142,19 +142,19 @@ class Conversation {
   #follow({ turn, attempt, n }) {
     if (this.finished.has(turn)) return null;
     const open = this.open.get(turn) ?? this.#begin(turn);
-    if (attempt < open.attempt || n <= open.n) return null;
     if (attempt > open.attempt) {
-      Object.assign(open, { attempt, n: 0, place: 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
+      Object.assign(open, { attempt, n: 0, place: open.place && 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
       this.thread.tool(open.article, "");
     }
+    if (attempt < open.attempt || n <= open.n) return null;
     open.n = n ?? open.n;
     return open;
   }
 
   /* What is new of a delta. A new socket begins at `place`, where the text stood at its hello; the old one went on. */
   #unseen({ turn, attempt, n, text }, isOld) {
-    const open = this.open.get(turn);
-    if (isOld || open?.attempt !== attempt || open.place === null) return text;
+    const open = this.#follow({ turn, attempt });
+    if (isOld || !open || open.place === null) return text;
     const known = open.text.length - open.place;
     open.place += text.length;
     if (n <= open.n) return "";
@@ -164,7 +164,7 @@ class Conversation {
   }
 
   #begin(turn) {
-    const article = this.thread.part("agent"), open = { turn, article, attempt: 0 };
+    const article = this.thread.part("agent"), open = { turn, article, attempt: 0, place: 0 };
     article.querySelector("[data-author]").textContent = this.agent;
     article.dataset.at = new Date().toISOString();
     article.ariaBusy = "true";
@@ -197,7 +197,7 @@ class Conversation {
 
   /* The stored message replaces what was streamed. Without one, that stays, with a word on what happened. */
   #finish({ turn, outcome, message }) {
-    const article = this.open.get(turn)?.article, { text } = this.open.get(turn) ?? {};
+    const { article, text } = this.open.get(turn) ?? {};
     if (this.finished.has(turn)) return;
     this.finished.add(turn);
     this.open.delete(turn);

@@ -1,12 +1,15 @@
 """A web process is told to end under open chats while another serves: nobody notices."""
 
 import os
+import re
 import signal
 from collections.abc import Iterator
+from uuid import uuid4
 
 import pytest
-from playwright.sync_api import WebSocket, expect
+from playwright.sync_api import Page, WebSocket, WebSocketRoute, expect
 
+from agents import wire
 from tests.browser.conftest import Visits
 from tests.browser.pages import ChatPage
 from tests.browser.site import Site
@@ -96,3 +99,75 @@ def test_an_answer_goes_on_over_another_socket_and_each_word_is_written_once(chr
     assert any('"delta"' in frame for frame in frames) and asked == []
     assert len(set(written)) > 5 and [text for text in written if not stored.startswith(text)] == []
     assert visit.unexpected() == []
+
+
+class FedPage:
+    """A chat's page whose sockets bring what a test sends, one frame at a time."""
+
+    def __init__(self, page: Page):
+        self._page, self._turn = page, uuid4()
+        self._sockets: list[WebSocketRoute] = []
+        page.route_web_socket(re.compile("/ws/chat/"), lambda socket: socket.on_message(lambda _: self._greet(socket)))
+        page.reload()
+        self._wait_for(1)
+
+    def _greet(self, socket: WebSocketRoute) -> None:
+        ready = wire.Ready(conversation=uuid4(), seq=0, state="agent", agent=wire.AgentFacts(name="Ada", demo=True))
+        started = wire.TurnStarted(seq=0, turn=self._turn, attempt=1)
+        socket.send(wire.server_frame([ready, started]))
+        self._sockets.append(socket)
+
+    def _wait_for(self, count: int) -> None:
+        while len(self._sockets) < count:
+            self._page.wait_for_timeout(10)
+
+    def lead_to_another_socket(self) -> None:
+        """The page opens one beside the first."""
+        self._sockets[0].send(wire.server_frame([wire.Leaving(ticket="next")]))
+        self._wait_for(2)
+
+    def bring(self, socket: int, attempt: int, n: int, text: str) -> None:
+        """A delta of the answer, over the first socket (0) or the second (1)."""
+        self._sockets[socket].send(wire.server_frame([wire.Delta(turn=self._turn, attempt=attempt, n=n, text=text)]))
+
+
+MOVED = None
+# What comes, as for FedPage.bring, and all that is written then
+OVER_ONE_SOCKET = [
+    ((0, 1, 1, "We are "), "We are"), ((0, 1, 2, "open "), "We are open"),
+    ((0, 2, 1, "Come on "), "Come on"), ((0, 2, 2, "Wednesday "), "Come on Wednesday"),
+    ((0, 2, 3, "morning."), "Come on Wednesday morning."),
+]  # fmt: skip
+OLD_SOCKET_FIRST = [
+    ((0, 1, 1, "We are "), "We are"), ((0, 1, 2, "open "), "We are open"), MOVED,
+    ((0, 2, 1, "Come on "), "Come on"), ((1, 1, 3, "until "), "Come on"), ((1, 2, 1, "Come on "), "Come on"),
+    ((0, 2, 2, "Wednesday "), "Come on Wednesday"), ((1, 2, 3, "Wednesday morning"), "Come on Wednesday morning"),
+    ((1, 2, 4, "."), "Come on Wednesday morning."),
+]  # fmt: skip
+NEW_SOCKET_FIRST = [
+    ((0, 1, 1, "We are "), "We are"), MOVED, ((0, 1, 2, "open "), "We are open"),
+    ((1, 2, 1, "Come on "), "Come on"), ((1, 2, 2, "Wednesday "), "Come on Wednesday"),
+    ((1, 2, 3, "morning."), "Come on Wednesday morning."),
+]  # fmt: skip
+AGAIN_AFTER_THE_MOVE = [
+    ((0, 1, 1, "We are "), "We are"), MOVED, ((1, 1, 2, "open "), "We are open"),
+    ((1, 2, 1, "Come on "), "Come on"), ((1, 2, 2, "Wednesday "), "Come on Wednesday"),
+    ((1, 3, 1, "On "), "On"), ((1, 3, 2, "Friday."), "On Friday."),
+]  # fmt: skip
+WAYS = {
+    "over one socket": OVER_ONE_SOCKET, "old socket first": OLD_SOCKET_FIRST, "new socket first": NEW_SOCKET_FIRST,
+    "again after the move": AGAIN_AFTER_THE_MOVE,
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+def test_an_answer_that_another_process_begins_again_is_written_word_by_word(visit, way):
+    page = visit("sunrise", "/chat/")
+    fed = FedPage(page)
+    for step in way:
+        if step is MOVED:
+            fed.lead_to_another_socket()
+            continue
+        delta, written = step
+        fed.bring(*delta)
+        expect(page.locator(".msg[aria-busy=true] [data-body]")).to_have_text(written)
