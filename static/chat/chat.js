@@ -143,7 +143,7 @@ class Conversation {
     if (this.finished.has(turn)) return null;
     const open = this.open.get(turn) ?? this.#begin(turn);
     if (attempt > open.attempt) {
-      Object.assign(open, { attempt, n: 0, place: open.place && 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
+      Object.assign(open, { attempt, n: 0, place: 0, text: "", drawn: 0, writer: this.thread.writer(open.article, []) });
       this.thread.tool(open.article, "");
     }
     if (attempt < open.attempt || n <= open.n) return null;
@@ -164,7 +164,7 @@ class Conversation {
   }
 
   #begin(turn) {
-    const article = this.thread.part("agent"), open = { turn, article, attempt: 0, place: 0 };
+    const article = this.thread.part("agent"), open = { turn, article, attempt: 0 };
     article.querySelector("[data-author]").textContent = this.agent;
     article.dataset.at = new Date().toISOString();
     article.ariaBusy = "true";
