@@ -398,3 +398,10 @@ def test_work_is_handed_over_when_the_tenants_transaction_commits(acme):
         assert done == ["committed"]
         with atomic_control(AuditEvent):
             AuditEvent.objects.create(actor="a", action="b")
+
+
+def test_a_table_that_is_missing_in_a_transaction_is_no_move(acme):
+    with acting_for(acme):
+        with pytest.raises(ProgrammingError, match="nowhere"), transaction.atomic(using=acme.alias):
+            EndUser.objects.raw("select id from nowhere")[0]
+        assert state_of(acme) == expected(acme)
