@@ -71,7 +71,7 @@ def has_moved(ref: TenantRef) -> bool:
     """Whether the tenant lives elsewhere than ``ref`` says, after its tables were missed there. Asks the database.
 
     The old place is fenced some milliseconds before the directory says the new one, so a move that is under way counts,
-    and its end is awaited for a moment.
+    and its end is awaited for a moment: at most 0.75 s of the thread that does this tenant's work, never of a loop.
     """
     for wait in (0, 0.05, 0.2, 0.5):
         time.sleep(wait)
@@ -100,7 +100,7 @@ def all_active() -> list[TenantRef]:
     for tenant in ready.order_by("pk"):
         try:
             found.append(tenant.ref())
-        except NoAddress as error:
+        except NoAddress as error:  # its words name the setting that is missing; where it was raised says no more
             logger.error("tenant left out", extra={"of_tenant": tenant.pk, "error": str(error)})  # noqa: TRY400
     return found
 

@@ -124,10 +124,11 @@ async def _keep() -> None:
             await _flush([log for log, due in _due.items() if due < loop.time() + TOGETHER_SECONDS])
         except redis.RedisError as error:
             logger.warning("turn streams not written", extra={"error": type(error).__name__})
-            await asyncio.sleep(RETRY_SECONDS)
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("turn streams not written")
-            await asyncio.sleep(RETRY_SECONDS)  # all is still due: without a pause, the loop would never run again
+        else:
+            continue
+        await asyncio.sleep(RETRY_SECONDS)  # all is still due: without a pause, the loop would never run again
 
 
 async def _wait() -> None:
@@ -160,7 +161,7 @@ def _parts(batch: list[Source]) -> list[tuple]:
         try:
             if _has_news(source):
                 parts.append((source, *_part(source)))
-        except Exception as error:  # noqa: BLE001  whatever it is must not silence the others
+        except Exception as error:  # noqa: BLE001  a text, or a tenant's key: neither may silence other tenants
             facts = {"turn": str(source.log.turn), "error": type(error).__name__}
             logger.error("turn not written to its stream", extra=facts)  # noqa: TRY400  the fault may quote the text
             _forget(source.log)
