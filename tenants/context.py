@@ -7,7 +7,7 @@ a tenant of its own. Source: architecture, section 4; docs/decisions/0001.
 import asyncio
 import logging
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
 from dataclasses import dataclass, field
@@ -157,45 +157,40 @@ def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwar
             return verb(*args, **kwargs)
 
 
+def begin_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args) -> Future:
+    """Begin a synchronous verb on a database thread, acting for the tenant, for another thread to wait for."""
+    return _begin(partial(act_for, tenant, verb, *args))
+
+
 def _on_a_thread(call: Callable) -> asyncio.Future:
-    """The result of ``call`` on a database thread, in a copy of this context."""
-    loop = asyncio.get_running_loop()
-    awaited = loop.create_future()
-    _threads().submit(copy_context().run, _work, call, loop, awaited)
-    return awaited
+    """The result of ``call`` on a database thread."""
+    return asyncio.wrap_future(_begin(call))
 
 
-def _work(call: Callable, loop: asyncio.AbstractEventLoop, awaited: asyncio.Future) -> None:
+def _begin(call: Callable) -> Future:
+    """``call`` on a database thread, in a copy of this context."""
+    result = Future()
+    _threads().submit(copy_context().run, _work, call, result)
+    return result
+
+
+def _work(call: Callable, result: Future) -> None:
     """Say what came of the call first, then give its connections back to their pools: nobody waits for that.
 
     They go back after every call, not only before the thread's next one, for which others would wait in vain.
     """
-    if awaited.cancelled():
+    if not result.set_running_or_notify_cancel():
         return
-    result = error = None
     try:
-        result = call()
+        result.set_result(call())
     except StopIteration as stop:
-        error = RuntimeError(f"a verb let {stop!r} out")  # no future takes one
-    except BaseException as raised:  # noqa: BLE001  whoever awaits the verb gets it
-        error = raised
-    try:
-        loop.call_soon_threadsafe(_tell, awaited, result, error)
-    except RuntimeError:
-        logger.info("nobody waits for this work any more: its loop has ended")
+        result.set_exception(RuntimeError(f"a verb let {stop!r} out"))  # no future takes one
+    except BaseException as error:  # noqa: BLE001  whoever awaits the verb gets it
+        result.set_exception(error)
     try:
         close_old_connections()
     except Exception:  # the outermost frame of a thread's work
         logger.exception("a connection was not given back")
-
-
-def _tell(awaited: asyncio.Future, result, error: BaseException | None) -> None:
-    if awaited.done():  # cancelled meanwhile
-        return
-    if error is None:
-        awaited.set_result(result)
-    else:
-        awaited.set_exception(error)
 
 
 @cache

@@ -7,14 +7,13 @@ import asyncio
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable
-from contextlib import suppress
+from collections.abc import AsyncIterator
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
-from django.db import OperationalError
 
 from agents import assembly, llm, publishing, tools, wire
 from agents.conversations import recording
@@ -26,10 +25,11 @@ from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
 from metering import limits
 from metering.errors import LimitReached
-from tenants.context import TenantRef, run_for
+from tenants.context import TenantRef, begin_for, current, run_for
 
 logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
+SEARCH_SECONDS = 0.1  # for which a stored question waits for its search before its sender is told
 
 
 @dataclass
@@ -49,29 +49,40 @@ class Answer:
         return sum(use.input_tokens + use.output_tokens for use in self.uses)
 
 
+@dataclass(frozen=True)
+class Prepared:
+    """What the model will be asked, paid for in advance, and by whom.
+
+    passages  None: they cannot be searched now
+    """
+
+    request: llm.Request
+    author: str
+    passages: list | None
+
+
 async def take_turn(
-    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, found: Awaitable[list | None] | None = None
+    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, prepared: Prepared | None = None
 ) -> AsyncIterator[None]:
     """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
-    found  what ``look_up`` finds for the question, if that has begun already
+    prepared  what ``prepare`` gives, if that has been done already
     """
-    passages = await _passages(tenant, opened, found)
     try:
-        request, answer.author = await patience.run(tenant, _prepare, opened, passages or [])
+        prepared = prepared or await patience.run(tenant, prepare, opened)
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
         yield
         return
-    answer.passages = passages or []
-    if passages is None:
+    answer.author, answer.passages = prepared.author, prepared.passages or []
+    if prepared.passages is None:
         answer.outcome, answer.text = "done", assembly.KNOWLEDGE_DOWN
         log.append(wire.Delta, text=answer.text)
         yield
         return
     try:
-        async for _ in _converse(tenant, opened, request, log, answer):
+        async for _ in _converse(tenant, opened, prepared.request, log, answer):
             yield
     except (ModelUnavailable, ModelRefused) as error:
         answer.outcome = "failed"
@@ -82,29 +93,33 @@ async def take_turn(
         yield
 
 
-async def _passages(tenant: TenantRef, opened: Opened, found: Awaitable[list | None] | None) -> list | None:
-    if found:
-        with suppress(OperationalError):
-            return await found
-    return await patience.run(tenant, look_up, opened.question, opened.agent_id, opened.channel)
+def prepare(opened: Opened, search: Future | None = None) -> Prepared:
+    """Put the model's request together and pay for it in advance (a synchronous verb).
+
+    search  of ``begin_search`` for this question
+    Raises  LimitReached; TimeoutError: the search takes longer than anybody should wait for it here
+    """
+    version = publishing.answering(opened.agent_id, opened.channel)
+    passages = search.result(SEARCH_SECONDS) if search else look_up(opened.question, version.knowledge_base_ids)
+    agent = assembly.agent_of(version)
+    request = assembly.assemble(agent, opened, passages or [])
+    limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
+    return Prepared(request, version.name, passages)
 
 
-def look_up(question: str, agent_id: UUID | None = None, channel: str = "page") -> list | None:
-    """The passages that fit a question to this agent, or to the default one. None: they cannot be searched now."""
-    version = publishing.answering(agent_id, channel)
+def begin_search(question: str, agent_id: UUID | None, channel: str) -> Future | None:
+    """Look for the passages on another thread; None where the agent has no documents to look into."""
+    bases = publishing.answering(agent_id, channel).knowledge_base_ids
+    return begin_for(current(), look_up, question, bases) if bases else None
+
+
+def look_up(question: str, bases: list[UUID]) -> list | None:
+    """The passages that fit a question. None: they cannot be searched now."""
     try:
-        return retrieval.find(question, bases=version.knowledge_base_ids, limit=6).passages
+        return retrieval.find(question, bases=bases, limit=6).passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None
-
-
-def _prepare(opened: Opened, passages: list) -> tuple[llm.Request, str]:
-    """The model's request, paid for in advance, and the agent's name. Raises LimitReached."""
-    agent = assembly.agent_of(publishing.answering(opened.agent_id, opened.channel))
-    request = assembly.assemble(agent, opened, passages)
-    limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
-    return request, agent.version.name
 
 
 async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer: Answer) -> AsyncIterator[None]:

@@ -5,7 +5,7 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -38,7 +38,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
-    found: asyncio.Task | None = None  # the search for its passages, if that has begun
+    prepared: engine.Prepared | None = None
     task: asyncio.Task | None = None
     stopped: bool = False
     abandoned: bool = False
@@ -115,42 +115,47 @@ def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
 
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
-    """Passages are looked for while the question is being stored, unless it has to wait for an earlier one."""
-    opening, found = asyncio.create_task(_opened(tenant, question)), None
-    if admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"]):
-        found = asyncio.create_task(run_for(tenant, engine.look_up, question["text"]))
-    try:
-        opened = await _stored(opening)
-        if opened.new and opened.state == "agent":
-            launch(tenant, opened, found)
-            found = None
-    finally:
-        if found:
-            found.cancel()
+    is_next = admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"])
+    opened, prepared = await _stored(tenant, partial(_open, is_next, **question))
+    if opened.new and opened.state == "agent":
+        launch(tenant, opened, prepared)
     return opened
 
 
-async def _opened(tenant: TenantRef, question: dict) -> Opened:
-    """Tried again once: pools that have lost their server look for it every few seconds."""
-    return await patience.run(tenant, partial(open_turn, **question), seconds=patience.OPENING_SECONDS)
+def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None]:
+    """``open_turn``, and what its answer needs, unless it has to wait for an earlier one.
 
-
-async def _stored(opening: asyncio.Task) -> Opened:
+    The passages are looked for while the question is being stored.
+    """
+    agent, channel = question.get("agent"), question.get("channel", "page")
+    search = engine.begin_search(question["text"], agent, channel) if is_next else None
+    opened = open_turn(**question)
+    if not (is_next and opened.new and opened.state == "agent") or opened.behind:
+        return opened, None
     try:
-        return await opening
+        return opened, engine.prepare(opened, search)
+    except Exception as error:  # noqa: BLE001  the question is stored; its turn prepares again, and tells what it meets
+        logger.info("not prepared", extra={"turn": str(opened.turn), "error": type(error).__name__})
+        return opened, None
+
+
+async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Prepared | None]:
+    """Tried again once: pools that have lost their server look for it every few seconds."""
+    try:
+        return await patience.run(tenant, verb, seconds=patience.OPENING_SECONDS)
     except OperationalError as error:
         logger.warning("question not stored", extra={"error": type(error.__cause__).__name__})
         raise NotStored(retry_after=RETRY_SECONDS) from error
 
 
-def launch(tenant: TenantRef, opened: Opened, found: asyncio.Task | None = None) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease. found: as take_turn wants it."""
+def launch(tenant: TenantRef, opened: Opened, prepared: engine.Prepared | None = None) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. prepared: as take_turn wants it."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, found)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, prepared)
     _running[key] = running
     stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
@@ -228,7 +233,7 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.found):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.prepared):
             pass
 
 

@@ -142,11 +142,16 @@ async def test_connections_go_back_after_each_verb_even_when_that_fails(acme, mo
 
 
 def test_work_whose_loop_has_ended_is_finished(acme):
-    go_on, done = threading.Event(), threading.Event()
+    begun, go_on, done = threading.Event(), threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        if go_on.wait(10):
+            done.set()
 
     async def leave():
-        asyncio.ensure_future(run_for(acme, lambda: go_on.wait(10) and done.set()))
-        await asyncio.sleep(0.05)
+        asyncio.ensure_future(run_for(acme, work))
+        await asyncio.to_thread(begun.wait, 10)
 
     asyncio.run(leave())
     go_on.set()
