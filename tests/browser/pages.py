@@ -13,6 +13,14 @@ def sign_in(page: Page, email: str, password: str = PASSWORD) -> None:
     page.wait_for_url(lambda url: "/accounts/login/" not in url)
 
 
+def write(page: Page, text: str) -> None:
+    """Write a message to a chat and send it, once the page can."""
+    box = page.get_by_role("textbox", name="Message", exact=True)
+    box.fill(text)
+    expect(page.locator("[data-send]")).to_be_enabled()  # it is hidden while an answer is written
+    box.press("Enter")
+
+
 class ChatPage:
     """The hosted chat, open and connected or about to be."""
 
@@ -27,8 +35,7 @@ class ChatPage:
 
     def say(self, text: str) -> None:
         """Write a message and send it."""
-        self.box.fill(text)
-        self.box.press("Enter")
+        write(self.page, text)
 
     def ask(self, text: str) -> Locator:
         """Send a message; return its answer when that is complete."""

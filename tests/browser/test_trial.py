@@ -3,7 +3,7 @@
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.pages import sign_in
+from tests.browser.pages import sign_in, write
 from tests.browser.test_accessibility import check
 from tests.knowledge.ingesting import add, ended
 
@@ -26,15 +26,9 @@ def agent_page(visit, acme, make_staff) -> Page:
     return page
 
 
-def ask(page: Page, text: str) -> None:
-    box = page.get_by_role("textbox", name="Message", exact=True)
-    box.fill(text)
-    box.press("Enter")
-
-
 def test_the_saved_draft_answers_with_its_sources_and_customers_meet_the_live_version(visit, agent_page, acme):
     trial = agent_page.get_by_role("region", name="Test chat", exact=True)
-    ask(agent_page, QUESTION)
+    write(agent_page, QUESTION)
     answer = trial.locator(".msg.theirs[data-message]")
     expect(answer).to_contain_text("12 euro")
     answer.get_by_role("button", name="museum").click()
@@ -54,7 +48,7 @@ def test_the_saved_draft_answers_with_its_sources_and_customers_meet_the_live_ve
 
 def test_an_answer_can_be_stopped_and_the_conversation_started_over(agent_page):
     trial = agent_page.get_by_role("region", name="Test chat", exact=True)
-    ask(agent_page, QUESTION)
+    write(agent_page, QUESTION)
     stop = trial.get_by_role("button", name="Stop the answer")
     expect(stop).to_be_visible()
     stop.click()
@@ -62,7 +56,7 @@ def test_an_answer_can_be_stopped_and_the_conversation_started_over(agent_page):
     expect(trial.locator(".msg.mine")).to_have_count(1)
     trial.get_by_role("button", name="Start over").click()
     expect(trial.locator(".msg.mine")).to_have_count(0)
-    ask(agent_page, QUESTION)
+    write(agent_page, QUESTION)
     expect(trial.locator(".msg.theirs[data-message]")).to_contain_text("12 euro")
 
 
@@ -76,12 +70,12 @@ def test_a_test_chat_goes_on_after_the_connection_broke(visit, agent_page):
 
     agent_page.route("**/test/?version=draft", cut)
     visit.expect_fault("ERR_FAILED")
-    ask(agent_page, QUESTION)
+    write(agent_page, QUESTION)
     expect(trial.locator(".msg.theirs[data-message]")).to_contain_text("12 euro")
     assert len(breaks) == 2
 
 
 def test_axe_finds_nothing_on_an_agents_page_with_its_test_chat(agent_page):
-    ask(agent_page, QUESTION)
+    write(agent_page, QUESTION)
     expect(agent_page.locator(".msg.theirs[data-message]")).to_contain_text("12 euro")
     check(agent_page)
