@@ -56,24 +56,58 @@ class Retrieved:
     keyword_only: bool
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """The best of what the vector store has; which of them may be shown, the tenant's tables say.
+
+    limit  how many are wanted
+    """
+
+    question: sparse.Sparse
+    dense: list[float] | None
+    bases: list[UUID]
+    limit: int
+    hits: "list[vectors.Hit]"
+
+
 def find(question: str, *, bases: list[UUID], limit: int = 6) -> Retrieved:
     """Look for passages in these knowledge bases; none may come.
+
+    Raises  VectorStoreDown
+    """
+    return shown(candidates(question, bases=bases, limit=limit))
+
+
+def candidates(question: str, *, bases: list[UUID], limit: int = 6) -> Candidates:
+    """The first half of ``find``, which asks the vector store.
 
     Raises  VectorStoreDown
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
     dense = _dense(question) if bases else None
-    size = 2 * limit
+    return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
+
+
+def shown(found: Candidates) -> Retrieved:
+    """The second half of ``find``, which asks the tenant's tables.
+
+    Raises  VectorStoreDown
+    """
+    hits, size = found.hits, 2 * found.limit
     while True:
-        hits = vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
         fitting = [hit for hit in hits if _good_enough(hit)]
-        visible = _shown(fitting)
-        shown = _without_stragglers(visible, dense)
+        visible = _visible(fitting)
+        best = _without_stragglers(visible, found.dense)
         # Where fitting ones are hidden, because their documents are not ready, there may be others further down.
-        if len(shown) >= limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
-            return Retrieved(shown[:limit], keyword_only=dense is None)
+        if len(best) >= found.limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
+            return Retrieved(best[: found.limit], keyword_only=found.dense is None)
         size = WIDER
+        hits = _hits(found.question, found.dense, found.bases, size)
+
+
+def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], size: int) -> "list[vectors.Hit]":
+    return vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
 
 
 def _words(question: str, bases: list[UUID]) -> sparse.Sparse:
@@ -112,14 +146,14 @@ def _good_enough(hit: "vectors.Hit") -> bool:
     return hit.cosine is None or hit.cosine >= embedder.MIN_COSINE or hit.coverage >= MIN_COVERAGE
 
 
-def _without_stragglers(shown: list[Found], dense: list[float] | None) -> list[Found]:
+def _without_stragglers(visible: list[Found], dense: list[float] | None) -> list[Found]:
     """By keywords alone, a passage that shares a word by chance falls far behind the best."""
-    if dense or not shown:
-        return shown
-    return [passage for passage in shown if passage.score >= MIN_OF_BEST * shown[0].score]
+    if dense or not visible:
+        return visible
+    return [passage for passage in visible if passage.score >= MIN_OF_BEST * visible[0].score]
 
 
-def _shown(hits: "list[vectors.Hit]") -> list[Found]:
+def _visible(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
     if not hits:
         return []

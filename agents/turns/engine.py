@@ -29,6 +29,7 @@ from tenants.context import TenantRef, begin_for, current, run_for
 
 logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
+PASSAGES = 6
 SEARCH_SECONDS = 0.1  # for which a stored question waits for its search before its sender is told
 
 
@@ -100,23 +101,27 @@ def prepare(opened: Opened, search: Future | None = None) -> Prepared:
     Raises  LimitReached; TimeoutError: the search takes longer than anybody should wait for it here
     """
     version = publishing.answering(opened.agent_id, opened.channel)
-    passages = search.result(SEARCH_SECONDS) if search else look_up(opened.question, version.knowledge_base_ids)
-    agent = assembly.agent_of(version)
-    request = assembly.assemble(agent, opened, passages or [])
+    passages = _passages(opened.question, version.knowledge_base_ids, search)
+    request = assembly.assemble(assembly.agent_of(version), opened, passages or [])
     limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
     return Prepared(request, version.name, passages)
 
 
 def begin_search(question: str, agent_id: UUID | None, channel: str) -> Future | None:
-    """Look for the passages on another thread; None where the agent has no documents to look into."""
+    """Ask the vector store on another thread; None where the agent has no documents to look into."""
     bases = publishing.answering(agent_id, channel).knowledge_base_ids
-    return begin_for(current(), look_up, question, bases) if bases else None
+    return begin_for(current(), _candidates, question, bases) if bases else None
 
 
-def look_up(question: str, bases: list[UUID]) -> list | None:
+def _candidates(question: str, bases: list[UUID]) -> retrieval.Candidates:
+    return retrieval.candidates(question, bases=bases, limit=PASSAGES)
+
+
+def _passages(question: str, bases: list[UUID], search: Future | None) -> list | None:
     """The passages that fit a question. None: they cannot be searched now."""
     try:
-        return retrieval.find(question, bases=bases, limit=6).passages
+        found = search.result(SEARCH_SECONDS) if search else _candidates(question, bases)
+        return retrieval.shown(found).passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None

@@ -1,6 +1,6 @@
 """Points in and out of the tenant's collection."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from uuid import UUID
 
@@ -73,16 +73,12 @@ def count(kb: UUID | None = None, document: UUID | None = None) -> int:
     return answer.count if answer else 0
 
 
-def matching(kb: UUID | None = None, document: UUID | None = None, kbs: Sequence[UUID] = ()) -> models.Filter:
-    """Points of one knowledge base, of one document, of any of several knowledge bases."""
-    if len(kbs) == 1:  # the engine compares with one value faster than with a list of one
-        kb = kbs[0]
+def matching(kb: UUID | None = None, document: UUID | None = None) -> models.Filter:
+    """Points of one knowledge base, of one document."""
     must = []
     for key, wanted in (("kb", kb), ("document", document)):
         if wanted is not None:
             must.append(models.FieldCondition(key=key, match=models.MatchValue(value=str(wanted))))
-    if len(kbs) > 1:
-        must.append(models.FieldCondition(key="kb", match=models.MatchAny(any=[str(one) for one in kbs])))
     return models.Filter(must=must)
 
 
