@@ -126,6 +126,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def websocket_leaving(self, message):
         """This process is about to end. Who is being answered gets the text until a socket elsewhere takes over."""
+        turns.make_haste()
         if self.visitor:
             place, self.place = self.place, ()  # so that it is given back once
             await places.leave(place)  # it may have been the last that there is, and is needed elsewhere

@@ -7,10 +7,11 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
+from agents import answer_reading
 from agents.turns import radio, running, stream, sweep
 from agents.turns.running import follow, launch, open_turn, start, stop
 
-__all__ = ["begin", "drain", "follow", "launch", "open_turn", "start", "stop"]
+__all__ = ["begin", "drain", "follow", "launch", "make_haste", "open_turn", "start", "stop"]
 
 logger = logging.getLogger(__name__)
 _keeper: asyncio.Task | None = None
@@ -41,6 +42,12 @@ async def _sweep_now() -> None:
         await sweep.sweep()
     except redis.RedisError as error:
         logger.warning("turns not taken over", extra={"error": type(error).__name__})
+
+
+def make_haste() -> None:
+    """The process is about to end: text goes out in small pieces, so that nobody waits long who changes over."""
+    answer_reading.make_haste()
+    stream.make_haste()
 
 
 async def drain() -> None:
