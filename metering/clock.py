@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 
 from django.db import connections
 
@@ -16,7 +17,7 @@ class Month:
     start: datetime
     end: datetime
 
-    @property
+    @cached_property
     def name(self) -> str:
         """``2026-11``"""
         return f"{self.start:%Y-%m}"
@@ -38,5 +39,11 @@ def now() -> datetime:
 
 def month() -> Month:
     """The present month."""
-    start = now().replace(day=1, hour=0, minute=0, second=0, microsecond=0)
+    moment = now()
+    return _month(moment.year, moment.month)
+
+
+@lru_cache(maxsize=2)
+def _month(year: int, number: int) -> Month:
+    start = datetime(year, number, 1, tzinfo=UTC)
     return Month(start, (start + timedelta(days=32)).replace(day=1))

@@ -26,16 +26,20 @@ end
 
 redis.call('DEL', lim)
 redis.call('HSET', lim, 'ready', 1, 'newest', bucket, 'm:' .. ARGV[1], ARGV[2])
-for i = 6, #ARGV, 2 do redis.call('HSET', lim, 'h:' .. ARGV[i], ARGV[i + 1]) end
+local function count(of_bucket, size)
+  redis.call('HINCRBY', lim, 'h:' .. of_bucket, size)
+  if tonumber(of_bucket) > bucket - 13 then redis.call('HINCRBY', lim, 'hour', size) end
+end
+for i = 6, #ARGV, 2 do count(ARGV[i], ARGV[i + 1]) end
 for turn, claim in pairs(live) do
   local size, of_bucket, of_month, conversation = claim:match('^(%d+):(%d+):([^:]+):(.+)$')
   redis.call('HSET', lim, 'r:' .. turn, claim)
-  redis.call('HINCRBY', lim, 'h:' .. of_bucket, size)
+  count(of_bucket, size)
   redis.call('HINCRBY', lim, 'm:' .. of_month, size)
   if redis.call('HINCRBY', lim, 'c:' .. conversation, 1) == 1 then redis.call('HINCRBY', lim, 'sessions', 1) end
 end
 if missing > 0 then
-  redis.call('HINCRBY', lim, 'h:' .. bucket, missing)
+  count(bucket, missing)
   redis.call('HINCRBY', lim, 'm:' .. ARGV[1], missing)
 end
 redis.call('PEXPIRE', lim, ARGV[3])

@@ -16,7 +16,10 @@ local held = redis.call('HGET', lim, 'r:' .. turn)
 if held then
   local size, of_bucket, of_month, conversation = held:match('^(%d+):(%d+):([^:]+):(.+)$')
   local change = used - size
-  if tonumber(of_bucket) > bucket - 13 then redis.call('HINCRBY', lim, 'h:' .. of_bucket, change) end
+  if tonumber(of_bucket) > bucket - 13 then
+    redis.call('HINCRBY', lim, 'h:' .. of_bucket, change)
+    redis.call('HINCRBY', lim, 'hour', change)
+  end
   redis.call('HINCRBY', lim, 'm:' .. of_month, change)
   redis.call('HDEL', lim, 'r:' .. turn)
   redis.call('ZREM', res, turn)
@@ -33,6 +36,7 @@ end
 if before then return 0 end
 if redis.call('HEXISTS', lim, 'ready') == 1 then
   redis.call('HINCRBY', lim, 'h:' .. bucket, used)
+  redis.call('HINCRBY', lim, 'hour', used)
   redis.call('HINCRBY', lim, 'm:' .. month, used)
   redis.call('PEXPIRE', lim, ARGV[5])
 else

@@ -77,8 +77,25 @@ def record(tenant, tokens, **more) -> None:
 def counters(tenant) -> dict[str, int]:
     """The hour's and the month's tokens as Valkey has them."""
     with acting_for(tenant):
-        fields = {key.decode(): value for key, value in store.client().hgetall(redis_key("lim")).items()}
-    return {kind: sum(int(v) for k, v in fields.items() if k.startswith(kind + ":")) for kind in "hm"}
+        fields = {key.decode(): value.decode() for key, value in store.client().hgetall(redis_key("lim")).items()}
+    sums = {kind: sum(int(v) for k, v in fields.items() if k.startswith(kind + ":")) for kind in "hm"}
+    assert int(fields["hour"]) == sums["h"]  # the newest hour, added up as it goes
+    return sums
+
+
+def pass_time(tenant, *, minutes: int) -> None:
+    """Make everything in the counters so much older. minutes: a multiple of five."""
+    with acting_for(tenant):
+        key, buckets = redis_key("lim"), minutes // 5
+        fields = {name.decode(): value.decode() for name, value in store.client().hgetall(key).items()}
+        for name in [name for name in fields if name.startswith("h:")]:
+            fields[f"h:{int(name[2:]) - buckets}"] = fields.pop(name)
+        for name in [name for name in fields if name.startswith("r:")]:
+            tokens, bucket, rest = fields[name].split(":", 2)
+            fields[name] = f"{tokens}:{int(bucket) - buckets}:{rest}"
+        fields["newest"] = str(int(fields["newest"]) - buckets)
+        with store.client().pipeline(transaction=True) as together:
+            together.delete(key).hset(key, mapping=fields).execute()
 
 
 @contextmanager
@@ -143,6 +160,24 @@ def test_the_refusal_names_the_allowance_and_when_it_is_free_again(acme, small_p
     until = datetime.fromisoformat(month["until"])
     assert (until.day, until.hour, until.tzinfo) == (1, 0, UTC) and until > datetime.now(UTC)
     assert counters(acme) == {"h": 900, "m": 900}
+
+
+def test_the_hour_slides_by_five_minutes(acme):
+    old, later = uuid4(), uuid4()
+    claim(acme, 600, turn=old)
+    with acting_for(acme):
+        limits.settle(turn_id=old, tokens=600)
+    pass_time(acme, minutes=30)
+    claim(acme, 300, turn=later)
+    assert 25 * 60 < refusal(acme, 200)["retry_after"] <= 35 * 60
+    pass_time(acme, minutes=30)
+    assert not spend(acme, tokens=200)
+    pass_time(acme, minutes=5)
+    assert spend(acme, tokens=200)
+    assert counters(acme) == {"h": 500, "m": 1100}
+    with acting_for(acme):
+        limits.settle(turn_id=later, tokens=100)
+    assert counters(acme) == {"h": 300, "m": 900}
 
 
 def test_sessions_are_conversations_with_a_running_turn(acme):
