@@ -230,6 +230,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             starting = turns.start(
                 self.tenant,
                 conversation=self.conversation, visitor=self.visitor, client_id=frame.id, text=frame.text,
+                begun=self.begun,
             )  # fmt: skip
             opened = await moving.patiently(starting, self.tenant, self._answer)
         except PlatformError as error:

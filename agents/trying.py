@@ -48,9 +48,10 @@ def standing(agent: AgentConfig, *, by: User, version: str) -> dict:
 
 def ask(agent: AgentConfig, *, by: User, version: str, conversation: UUID, client_id: UUID, text: str) -> Opened:
     """Store a question to the agent and own its turn; see `turns.open_turn`, whose errors it raises."""
+    channel = Conversation.TRIALS[version]
     return turns.open_turn(
-        conversation=conversation, visitor=_visitor(agent, by, version), client_id=client_id, text=text,
-        channel=Conversation.TRIALS[version], agent=agent.pk,
+        publishing.answering(agent.pk, channel), conversation=conversation, visitor=_visitor(agent, by, version),
+        client_id=client_id, text=text, channel=channel,
     )  # fmt: skip
 
 

@@ -21,6 +21,7 @@ from agents.conversations.records import Called, Opened, Use
 from agents.conversations.visitors import Visitor
 from metering.outbox import events as outbox
 from tenants.context import current
+from tenants.ids import uuid7
 from tenants.transactions import atomic
 
 MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
@@ -88,20 +89,56 @@ order by said.seq
 """
 
 
+# The same for a conversation that is not there yet; no row where it is.
+BEGIN = """
+with end_user as (
+    insert into conversations_enduser (id, secret_hash, created_at, seen_at)
+    select %(end_user)s, %(secret_hash)s, %(now)s, %(now)s
+    where not exists (select from conversations_conversation where id = %(conversation)s)
+    on conflict (secret_hash) do update set seen_at = excluded.seen_at
+    returning id
+), conversation as (
+    insert into conversations_conversation
+        (id, end_user_id, agent_id, version_id, channel, state, seq, created_at, updated_at)
+    select %(conversation)s, id, %(agent)s, %(version)s, %(channel)s, 'agent', 1, %(now)s, %(now)s from end_user
+    on conflict (id) do nothing
+    returning id
+), turn as (
+    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at)
+    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation
+    returning conversation_id
+), message as (
+    insert into conversations_message
+        (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
+    select %(message)s, conversation_id, %(turn)s, 1, 'user', '', %(text)s, '', %(client_id)s, %(now)s from turn
+)
+select 'agent', 1, 0, 0, null::uuid, null::uuid, null, null from turn
+"""
+
+
 def open_turn(
-    *, turn: UUID, conversation: UUID, visitor: Visitor, client_id: UUID, text: str, version, channel: str = "page"
+    *,
+    turn: UUID,
+    conversation: UUID,
+    visitor: Visitor,
+    client_id: UUID,
+    text: str,
+    version,
+    channel: str = "page",
+    begun: bool = True,
 ) -> Opened:
     """Store an end user's message and the turn that will answer it; the first message makes the conversation too.
 
     turn     the id of the turn, if this is a new message; an earlier turn of the same ``client_id`` is returned instead
     version  the published AgentVersion that answers
+    begun    whether the conversation is probably there
     Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
     """
     message = Message(
         conversation_id=conversation, turn_id=turn, role="user", text=checked_text(text), client_id=client_id,
         created_at=timezone.now(),
     )  # fmt: skip
-    found = _append(message, visitor, version) or _begin(message, visitor, version, channel)
+    found = _added(_facts(message, visitor, version, channel), begun)
     if not found:
         raise NoConversation
     state, seq, seen, running, behind = found[0][:5]
@@ -127,35 +164,30 @@ def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
         raise
 
 
-def _append(message: Message, visitor: Visitor, version) -> list[tuple]:
-    """Add a message and its turn to the visitor's conversation.
-
-    Returns  rows of its state, the message's seq if it is new, the seq up to which the rest is known, how many turns
-             were running and the newest of them, and id, role and text of an earlier message, if any is there; no row
-             where there is no such conversation of this visitor
-    """
+def _facts(message: Message, visitor: Visitor, version, channel: str) -> dict:
+    """What OPEN_TURN and BEGIN need."""
     sealed = Message._meta.get_field("text").pre_save(message, True)
+    return {
+        "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "end_user": uuid7(),
+        "turn": message.turn_id, "client_id": message.client_id, "now": message.created_at, "version": version.pk,
+        "agent": version.agent_id, "channel": channel, "message": message.pk, "text": bytes(sealed),
+        "history": settings.TURN_HISTORY_MESSAGES, "most_waiting": MOST_WAITING,
+    }  # fmt: skip
+
+
+def _added(facts: dict, begun: bool) -> list[tuple]:
+    """Add the message and its turn, to a conversation that is there or not.
+
+    Returns  rows of the conversation's state, the message's seq if it is new, the seq up to which the rest is known,
+             how many turns were running and the newest of them, and id, role and text of an earlier message, if any is
+             there; no row where the conversation is somebody else's
+    """
     with connections[current().alias].cursor() as cursor:
-        cursor.execute(
-            OPEN_TURN,
-            {
-                "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "turn": message.turn_id,
-                "client_id": message.client_id, "now": message.created_at, "version": version.pk,
-                "message": message.pk, "text": bytes(sealed), "history": settings.TURN_HISTORY_MESSAGES,
-                "most_waiting": MOST_WAITING,
-            },
-        )  # fmt: skip
-        return cursor.fetchall()
-
-
-def _begin(message: Message, visitor: Visitor, version, channel: str) -> list[tuple]:
-    """The same for a conversation that is not there yet."""
-    try:
-        with atomic():
-            start(conversation=message.conversation_id, visitor=visitor, version=version, channel=channel)
-            return _append(message, visitor, version)
-    except IntegrityError:  # somebody else's, or begun on another socket meanwhile
-        return _append(message, visitor, version)
+        for statement in (OPEN_TURN, BEGIN, OPEN_TURN)[not begun :]:  # once more: another socket may have begun it
+            cursor.execute(statement, facts)
+            if rows := cursor.fetchall():
+                return rows
+    return []
 
 
 def start(*, conversation: UUID, visitor: Visitor, version, channel: str) -> Conversation:

@@ -18,6 +18,7 @@ from agents.conversations import reading, recording
 from agents.conversations.errors import Crowded, NotStored
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
+from agents.models import AgentVersion
 from agents.turns import admission, engine, lease, mirror, patience, radio, stream
 from agents.turns.log import Log
 from platform_site.errors import PlatformError, TemporaryFailure
@@ -67,30 +68,32 @@ def here() -> list[Running]:
 
 
 def open_turn(
+    version: AgentVersion,
     *,
     conversation: UUID,
     visitor: Visitor,
     client_id: UUID,
     text: str,
     channel: str = "page",
-    agent: UUID | None = None,
+    begun: bool = True,
 ) -> Opened:
     """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
 
-    agent   who is asked; the default one unless named
-    Raises  MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded  nothing is stored
+    version  who is asked
+    begun    whether the conversation is probably there
+    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded; nothing is
+             stored then
     """
     text = recording.checked_text(text)
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
-    version = publishing.answering(agent, channel)
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
     lease.claim(turn, attempt=1)
     try:
         opened = recording.open_turn(
             turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
-            channel=channel,
+            channel=channel, begun=begun,
         )  # fmt: skip
     except PlatformError:
         lease.drop(turn, attempt=1)
@@ -101,9 +104,9 @@ def open_turn(
 
 
 async def start(tenant: TenantRef, **question) -> Opened:
-    """``open_turn`` and the task that answers, as one step that a dropped socket cannot cut in two.
+    """``open_turn`` of the default agent and the task that answers; a dropped socket cannot cut them in two.
 
-    Raises  what ``open_turn`` does, and NotStored
+    Raises  what ``open_turn`` does, and NotPublished, NotStored
     """
     recording.checked_text(question["text"])
     return await asyncio.shield(_start(tenant, question))
@@ -127,13 +130,13 @@ def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None]:
 
     The passages are looked for while the question is being stored.
     """
-    agent, channel = question.get("agent"), question.get("channel", "page")
-    search = engine.begin_search(question["text"], agent, channel) if is_next else None
-    opened = open_turn(**question)
+    version = publishing.live_version()
+    search = engine.begin_search(question["text"], version) if is_next else None
+    opened = open_turn(version, **question)
     if not (is_next and opened.new and opened.state == "agent") or opened.behind:
         return opened, None
     try:
-        return opened, engine.prepare(opened, search)
+        return opened, engine.prepare(opened, version, search)
     except Exception as error:  # noqa: BLE001  the question is stored; its turn prepares again, and tells what it meets
         logger.info("not prepared", extra={"turn": str(opened.turn), "error": type(error).__name__})
         return opened, None
