@@ -1,6 +1,5 @@
 """Drafts and published versions: builders change a draft, customers meet the newest version."""
 
-import time
 from datetime import datetime
 from functools import partial
 from uuid import UUID
@@ -12,13 +11,10 @@ from agents import model_choice
 from agents.conversations.models import Conversation
 from agents.models import AgentConfig, AgentVersion
 from platform_site.errors import BadInput, Conflict, NotFound
-from tenants.context import current, is_platform
+from tenants.context import is_platform
+from tenants.kept import Kept
 from tenants.models import AuditEvent
 from tenants.transactions import atomic_control
-
-CACHE_SECONDS = 5
-# Published rows never change, so threads may share them. By tenant id, then agent id (None: the default agent)
-_live: dict[int, dict[UUID | None, tuple[float, AgentVersion]]] = {}
 
 
 class NotPublished(NotFound):
@@ -64,7 +60,7 @@ def publish(agent: AgentConfig, *, by: str, note: str = "") -> AgentVersion:
             **{name: getattr(row, name) for name in AgentConfig.SETTINGS},
         )
         _record(row, by, "agent.published", number=version.number, note=version.note)
-        forget = partial(_live.pop, row.tenant_id, None)
+        forget = partial(live.forget, row.tenant_id)
         transaction.on_commit(forget, using=router.db_for_write(AgentConfig))
     return version
 
@@ -72,18 +68,20 @@ def publish(agent: AgentConfig, *, by: str, note: str = "") -> AgentVersion:
 def live_version(agent_id: UUID | None = None) -> AgentVersion:
     """The version that customers of the current tenant meet; of its default agent when none is named.
 
-    A newer one shows at once in this process, and within CACHE_SECONDS in every other. Raises NotPublished.
+    A newer one shows at once in this process, and within some seconds in every other. Raises NotPublished.
     """
-    known = _live.setdefault(current().id, {})
-    kept = known.get(agent_id)
-    if kept and kept[0] > time.monotonic():
-        return kept[1]
+    return live.get(agent_id)
+
+
+def _live_version(agent_id: UUID | None) -> AgentVersion:
     which = {"agent_id": agent_id} if agent_id else {"agent__is_default": True}
     version = AgentVersion.objects.filter(**which).order_by("-number").first()
     if version is None:
         raise NotPublished
-    known[agent_id] = (time.monotonic() + CACHE_SECONDS, version)
     return version
+
+
+live = Kept(_live_version)  # published rows never change
 
 
 def answering(agent_id: UUID | None, channel: str) -> AgentVersion:

@@ -1,6 +1,5 @@
 """The brand of the tenant at work, ready for templates. Kept in the process for some seconds."""
 
-import time
 from dataclasses import dataclass
 
 from django.urls import reverse
@@ -9,8 +8,7 @@ from branding import theming
 from branding.models import Branding
 from tenants.context import TenantRef
 from tenants.context import current as current_tenant
-
-CACHE_SECONDS = 5
+from tenants.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -31,24 +29,16 @@ class Brand:
 
 
 PLATFORM = Brand(name="Atrium", theme=theming.derive("#0f5c56"))
-_cache: dict[int, tuple[float, Brand]] = {}  # by tenant id
 
 
 def current() -> Brand:
     """The current tenant's brand; a change shows at once in this process and within some seconds in every other."""
-    tenant = current_tenant()
-    kept = _cache.get(tenant.id)
-    if kept and kept[0] > time.monotonic():
-        return kept[1]
-    brand = _brand(Branding.objects.first() or Branding(name=tenant.name))
-    _cache[tenant.id] = (time.monotonic() + CACHE_SECONDS, brand)
-    return brand
+    return _kept.get()
 
 
 def last_known(tenant: TenantRef) -> Brand:
     """A tenant's brand without asking the database, for the page that says something failed."""
-    kept = _cache.get(tenant.id)
-    return kept[1] if kept else Brand(name=tenant.name, theme=PLATFORM.theme)
+    return _kept.last(tenant.id) or Brand(name=tenant.name, theme=PLATFORM.theme)
 
 
 def of_revision(revision: str) -> Brand:
@@ -62,12 +52,19 @@ def of_revision(revision: str) -> Brand:
 
 def forget(tenant_id: int) -> None:
     """Drop what this process remembers of a brand that has changed here."""
-    _cache.pop(tenant_id, None)
+    _kept.forget(tenant_id)
 
 
 def theme_of(row: Branding) -> theming.Theme:
     """The theme of saved settings."""
     return theming.derive(row.colour, wallpaper=row.wallpaper, radius=row.radius, font=row.font)
+
+
+def _current() -> Brand:
+    return _brand(Branding.objects.first() or Branding(name=current_tenant().name))
+
+
+_kept = Kept(_current)
 
 
 def _brand(row: Branding) -> Brand:

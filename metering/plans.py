@@ -1,6 +1,5 @@
 """What the current tenant may use: the allowances of its plan."""
 
-import time
 from dataclasses import dataclass
 
 from django.conf import settings
@@ -8,10 +7,9 @@ from django.conf import settings
 from metering.errors import NoPlan
 from metering.models import Plan, Subscription
 from platform_site.errors import BadInput
-from tenants.context import TenantRef, current
+from tenants.context import TenantRef
+from tenants.kept import Kept
 from tenants.registry import Options
-
-CACHE_SECONDS = 5
 
 
 @dataclass(frozen=True)
@@ -29,29 +27,27 @@ class Allowances:
     models: tuple[str, ...]  # empty: the installation's
 
 
-_cache: dict[int, tuple[float, Allowances]] = {}  # by tenant id
-
-
 def allowances() -> Allowances:
     """The current tenant's limits; an operator's change holds within some seconds in every process.
 
     Raises  NoPlan
     """
-    tenant_id = current().id
-    kept = _cache.get(tenant_id)
-    if kept and kept[0] > time.monotonic():
-        return kept[1]
-    subscription = Subscription.objects.select_related("plan").first()
-    if subscription is None:
-        raise NoPlan
-    found = _of(subscription.plan)
-    _cache[tenant_id] = (time.monotonic() + CACHE_SECONDS, found)
-    return found
+    return kept.get()
 
 
 def forget() -> None:
     """Drop what this process remembers, after a plan or subscription has changed here."""
-    _cache.clear()
+    kept.forget()
+
+
+def _allowances() -> Allowances:
+    subscription = Subscription.objects.select_related("plan").first()
+    if subscription is None:
+        raise NoPlan
+    return _of(subscription.plan)
+
+
+kept = Kept(_allowances)
 
 
 def _of(plan: Plan) -> Allowances:

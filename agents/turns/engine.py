@@ -14,17 +14,20 @@ from datetime import datetime
 from uuid import UUID
 
 from django.conf import settings
+from django.db import DatabaseError
 
 from agents import assembly, llm, publishing, tools, wire
 from agents.conversations import recording
 from agents.conversations.records import Called, Opened, Use
 from agents.errors import ModelRefused, ModelUnavailable
+from agents.models import AgentVersion
 from agents.turns import patience
 from agents.turns.log import Log
 from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
-from metering import limits
+from metering import limits, plans
 from metering.errors import LimitReached
+from platform_site.errors import PlatformError
 from tenants.context import TenantRef, begin_for, current, run_for
 
 logger = logging.getLogger(__name__)
@@ -94,22 +97,23 @@ async def take_turn(
         yield
 
 
-def prepare(opened: Opened, search: Future | None = None) -> Prepared:
+def prepare(opened: Opened, version: AgentVersion | None = None, search: Future | None = None) -> Prepared:
     """Put the model's request together and pay for it in advance (a synchronous verb).
 
-    search  of ``begin_search`` for this question
-    Raises  LimitReached; TimeoutError: the search takes longer than anybody should wait for it here
+    version  that answers, if it is known
+    search   of ``begin_search`` for this question
+    Raises   LimitReached; TimeoutError: the search takes longer than anybody should wait for it here
     """
-    version = publishing.answering(opened.agent_id, opened.channel)
+    version = version or publishing.answering(opened.agent_id, opened.channel)
     passages = _passages(opened.question, version.knowledge_base_ids, search)
     request = assembly.assemble(assembly.agent_of(version), opened, passages or [])
     limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
     return Prepared(request, version.name, passages)
 
 
-def begin_search(question: str, agent_id: UUID | None, channel: str) -> Future | None:
+def begin_search(question: str, version: AgentVersion) -> Future | None:
     """Ask the vector store on another thread; None where the agent has no documents to look into."""
-    bases = publishing.answering(agent_id, channel).knowledge_base_ids
+    bases = version.knowledge_base_ids
     return begin_for(current(), _candidates, question, bases) if bases else None
 
 
@@ -208,9 +212,21 @@ def _limited(error: LimitReached) -> wire.Limited:
 
 async def store(tenant: TenantRef, opened: Opened, log: Log, answer: Answer, *, wanted) -> wire.TurnFinished | None:
     """Write the turn's end; None when another owner has taken it over. wanted: whether to wait for a database."""
-    return await patience.run(
+    finished = await patience.run(
         tenant, _store, opened, log.attempt, answer, seconds=patience.STORING_SECONDS, wanted=wanted
     )
+    if publishing.live.ends_soon(tenant.id) or plans.kept.ends_soon(tenant.id):
+        begin_for(tenant, _renew)
+    return finished
+
+
+def _renew() -> None:
+    """Of a busy tenant, no question waits for these."""
+    try:
+        publishing.live.renew()
+        plans.kept.renew()
+    except (DatabaseError, PlatformError) as error:  # the next question asks itself, and is told
+        logger.info("not renewed", extra={"error": type(error).__name__})
 
 
 def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | None:

@@ -10,6 +10,7 @@ from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
 from knowledge import bases
 from metering.models import check_models
 from platform_site.errors import BadInput, Conflict, NotFound
+from tenants import kept
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent
 from tests.conftest import until
@@ -69,7 +70,7 @@ def test_a_draft_reaches_nobody_until_it_is_published_and_then_at_once(acme, glo
 
 
 def test_a_version_of_another_process_is_live_within_the_caches_seconds(acme, monkeypatch):
-    monkeypatch.setattr(publishing, "CACHE_SECONDS", 0.3)
+    monkeypatch.setattr(kept, "SECONDS", 0.3)
     live_greeting(acme)
     with acting_for(acme):
         agent = AgentConfig.objects.get()
