@@ -6,11 +6,13 @@ import time
 from collections import Counter
 from dataclasses import dataclass, field
 
+from agents.turns import stream
 from tests.load.wiretap import Asked
 
 MOST_STATEMENTS, MOST_TRIPS, ADDED_MS = 6, 2, 8
 CONNECTION = ("bind", "check", "reset")
-HINTS = ("PUBLISH",)  # Redis commands that no answer waits for: they tell other sockets of the conversation
+# Redis commands that no answer waits for: they tell other sockets of the conversation, and other processes of answers
+HINTS = ("PUBLISH", "EVAL " + " ".join(stream.WRITE.split()[:4]))
 ADDITIONS = 100_000
 
 
@@ -37,7 +39,7 @@ def kind_of(one: Asked) -> str:
     """What a request is for."""
     text = one.text.strip().lower()
     if one.service == "redis":
-        return "hint" if one.text.startswith(HINTS) else "command"
+        return "hint" if " ".join(one.text.split()).startswith(HINTS) else "command"
     if not text:
         return "check"
     if re.match(r"begin|commit|rollback|savepoint|release", text):
@@ -56,7 +58,7 @@ def print_counts(turns: list[Turn]) -> bool:
         ("  bind, reset and check of connections", lambda turn: turn.count("postgres", CONNECTION), None),
         ("  round trips to Postgres in all", lambda turn: turn.trips("postgres"), None),
         ("Redis round trips", lambda turn: turn.trips("redis"), MOST_TRIPS),
-        ("  hints to other sockets, not waited for", lambda turn: turn.count("redis", ("hint",)), None),
+        ("  hints to others, not waited for", lambda turn: turn.count("redis", ("hint",)), None),
         ("requests to the vector service", lambda turn: turn.trips("vectors"), None),
     ]
     print(f"{'up to the first token':<58}{'median':>8}{'most':>6}{'first turn':>12}{'target':>8}")

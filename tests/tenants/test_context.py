@@ -17,6 +17,7 @@ from tenants import context, keys
 from tenants.context import (
     acting_for,
     acting_for_platform,
+    begin_for,
     current,
     current_or_none,
     is_platform,
@@ -156,6 +157,13 @@ def test_work_whose_loop_has_ended_is_finished(acme):
     asyncio.run(leave())
     go_on.set()
     assert done.wait(10)
+
+
+def test_a_verb_begun_for_another_thread_acts_for_its_tenant_and_gives_its_error_away(acme):
+    assert begin_for(acme, current).result(10) == acme
+    assert begin_for(acme, EndUser.objects.count).result(10) == 0
+    with pytest.raises(ZeroDivisionError):
+        begin_for(acme, lambda: 1 / 0).result(10)
 
 
 async def test_a_verb_for_nobody_has_no_tenant():
