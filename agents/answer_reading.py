@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import contextmanager, suppress
 
 from agents.answer import Answer, EndMarks, EventSplitter
+from platform_site import ending
 
 OPENAI_SHAPED = {"openai", "azure"}  # litellm talks to these through OpenAI's client
 DRAIN_SECONDS = 0.2
@@ -18,7 +19,6 @@ DRAIN_SECONDS = 0.2
 GLANCE_SECONDS, GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST = 0.04, 0.004, 0.2
 
 _reading = 0  # answers that are being read
-_in_haste = False
 
 
 def raw_body(response):
@@ -43,15 +43,11 @@ async def from_body(raw, answer: Answer) -> AsyncIterator[str]:
                     await asyncio.sleep(_glance())
 
 
-def make_haste() -> None:
-    """From now on read every answer as if it were the only one."""
-    global _in_haste
-    _in_haste = True
-
-
 def _glance() -> float:
-    more = 0 if _in_haste else _reading * GLANCE_SECONDS_MORE
-    return min(GLANCE_SECONDS + more, GLANCE_SECONDS_MOST)
+    """Seconds until the next read. Before the process ends, short: readers change over to others, and wait for text."""
+    if ending.has_begun():
+        return GLANCE_SECONDS
+    return min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST)
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from agents.conversations import reading, recording, visitors
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
+from agents.heard import Heard
 from platform_site.errors import PlatformError, TemporaryFailure
 from platform_site.pace import Pace
 from tenants import lifecycle
@@ -47,9 +48,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.conversation: UUID | None = None
         self.begun = False  # the conversation's row is there, and this visitor's
         self.faults = 0
-        self.whole = 0  # all durable events up to this seq were sent
-        self.told: set[int] = set()  # and of those beyond, these
-        self.ended: set[UUID] = set()  # turns whose end it was sent
+        self.heard = Heard()
         self.pumps: dict[UUID, asyncio.Task] = {}
         self.group = ""
         self.messages = Pace(settings.SOCKET_MESSAGES, settings.SOCKET_WINDOW_SECONDS)
@@ -126,7 +125,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def websocket_leaving(self, message):
         """This process is about to end. Who is being answered gets the text until a socket elsewhere takes over."""
-        turns.make_haste()
         if self.visitor:
             place, self.place = self.place, ()  # so that it is given back once
             await places.leave(place)  # it may have been the last that there is, and is needed elsewhere
@@ -183,7 +181,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         lifecycle.refuse_if_paused(self.tenant)
         joined = await self._run(joining.join, frame, cookies=self.scope.get("cookies") or {})
         self.silence.cancel()
-        self.visitor, self.conversation, self.whole = joined.visitor, joined.conversation, joined.ready.seq
+        self.visitor, self.conversation, self.heard.whole = joined.visitor, joined.conversation, joined.ready.seq
         if joined.begun:
             await self._begin()
         await self._answer(joined.ready, *joined.missed)
@@ -210,7 +208,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Of what others said while it entered the group, a socket has not heard."""
         await asyncio.sleep(LOOK_BACK_SECONDS)
         with suppress(OperationalError, OSError):
-            if await self._run(reading.newest_seq, self.conversation) > self.whole:
+            if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                 await self._catch_up()
 
     async def _enter_group(self):
@@ -236,8 +234,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         except PlatformError as error:
             error.details["id"] = frame.id  # so that the page knows which text to give back
             raise
-        self._note(opened.seq)
-        self.ended.discard(opened.turn)  # whoever sends a message again is told again what came of it
+        self.heard.note(opened.seq)
+        self.heard.ended.discard(opened.turn)  # whoever sends a message again is told again what came of it
         await asyncio.sleep(TURN_FIRST_SECONDS)
         accepted = wire.Accepted(
             seq=opened.seq, id=opened.client_id, message=opened.message, created_at=opened.created_at,
@@ -251,7 +249,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._answer(accepted)
         await self._begin()
         await self._tell_others(opened)
-        if opened.seq > self.whole:
+        if opened.seq > self.heard.whole:
             await self._catch_up()
 
     async def _ask_for_human(self):
@@ -284,32 +282,26 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
         before  only what comes before this seq, for an event that is about to be sent
         """
-        standing = await self._run(reading.standing, self.conversation, after=self.whole)
+        standing = await self._run(reading.standing, self.conversation, after=self.heard.whole)
         before = before or standing.seq + 1
         for event in standing.missed:
             if event.seq >= before:
                 break
             if isinstance(event, wire.TurnFinished) and event.turn in self.pumps:  # it is told in its place, soon
                 await asyncio.wait({self.pumps[event.turn]}, timeout=LATE_SECONDS)
-            if self._is_news(event):
+            if self.heard.is_news(event):
                 await self._answer(event)
-        self._note(*range(self.whole + 1, before))  # what is not among them was no message
+        self.heard.note(*range(self.heard.whole + 1, before))  # what is not among them was no message
         for cursor in standing.running:
             self._follow(cursor)
-
-    def _is_news(self, event) -> bool:
-        """Whether this socket was not sent it yet. Sockets hear of one event in several ways."""
-        if isinstance(event, wire.TurnFinished):
-            return event.turn not in self.ended
-        return not isinstance(event, wire.MessageEvent) or event.seq > self.whole and event.seq not in self.told
 
     # --- answers
 
     def _started(self, cursor: wire.Cursor) -> wire.TurnStarted:
-        return wire.TurnStarted(seq=self.whole, turn=cursor.turn, attempt=cursor.attempt)
+        return wire.TurnStarted(seq=self.heard.whole, turn=cursor.turn, attempt=cursor.attempt)
 
     def _follow(self, cursor: wire.Cursor, *, is_announced: bool = False):
-        if cursor.turn not in self.pumps and cursor.turn not in self.ended:
+        if cursor.turn not in self.pumps and cursor.turn not in self.heard.ended:
             self.pumps[cursor.turn] = asyncio.create_task(self._pump(cursor, is_announced))
 
     def _is_telling(self) -> bool:
@@ -323,11 +315,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
                 await self._answer(self._started(cursor))
             following = turns.follow(self.tenant, self.conversation, cursor, is_running=not is_announced)
             async for events in following:
-                if cursor.turn in self.ended:
+                if cursor.turn in self.heard.ended:
                     break  # the database said so first
-                if isinstance(events[-1], wire.TurnFinished) and events[-1].seq > self.whole + 1:
+                if isinstance(events[-1], wire.TurnFinished) and events[-1].seq > self.heard.whole + 1:
                     await self._catch_up(before=events[-1].seq)
-                await self._answer(*filter(self._is_news, events))
+                await self._answer(*filter(self.heard.is_news, events))
         except OSError:
             pass  # this socket has gone; the turn goes on
         except Exception:  # the outermost frame of a task nobody awaits
@@ -335,17 +327,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         finally:
             self.pumps.pop(cursor.turn, None)
 
-    def _note(self, *numbers: int):
-        self.told.update(number for number in numbers if number > self.whole)
-        while self.whole + 1 in self.told:
-            self.whole += 1
-            self.told.discard(self.whole)
-
     async def _answer(self, *events):
-        for event in events:
-            if isinstance(event, wire.DURABLE):
-                self._note(event.seq)
-            if isinstance(event, wire.TurnFinished):
-                self.ended.add(event.turn)
+        self.heard.take(events)
         if events:
             await self.send(text_data=wire.server_frame(list(events)))

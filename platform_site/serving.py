@@ -15,6 +15,7 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Opcode
 from websockets.server import ServerProtocol
 
+from platform_site import ending
 from platform_site.pace import Pace
 from platform_site.waiting import Gate, Mailbox
 
@@ -110,6 +111,7 @@ class Sockets(WebSocketsSansIOProtocol):
 
     def shutdown(self):
         """The process ends: the application is told as `websocket.leaving`, and may use the socket for a while."""
+        ending.begin()
         if self.close_sent or not self.handshake_complete:
             super().shutdown()
             return

@@ -7,11 +7,11 @@ from uuid import UUID
 import redis
 from django.conf import settings
 
-from agents import answer_reading
 from agents.turns import radio, running, stream, sweep
 from agents.turns.running import follow, launch, open_turn, start, stop
+from platform_site import ending
 
-__all__ = ["begin", "drain", "follow", "launch", "make_haste", "open_turn", "start", "stop"]
+__all__ = ["begin", "drain", "follow", "launch", "open_turn", "start", "stop"]
 
 logger = logging.getLogger(__name__)
 _keeper: asyncio.Task | None = None
@@ -32,7 +32,7 @@ def _obey(message: bytes) -> None:
     if word == "stop":
         tenant_id, _, turn = rest.partition(":")
         running.stop_here(int(tenant_id), UUID(turn))
-    elif word == "sweep" and not running.draining:
+    elif word == "sweep" and not ending.has_begun():
         _asked.add(task := asyncio.create_task(_sweep_now()))
         task.add_done_callback(_asked.discard)
 
@@ -44,15 +44,9 @@ async def _sweep_now() -> None:
         logger.warning("turns not taken over", extra={"error": type(error).__name__})
 
 
-def make_haste() -> None:
-    """The process is about to end: text goes out in small pieces, so that nobody waits long who changes over."""
-    answer_reading.make_haste()
-    stream.make_haste()
-
-
 async def drain() -> None:
     """Before the process ends: let running turns finish. After settings.TURN_DRAIN_SECONDS, others take them over."""
-    running.draining = True  # leases are still renewed, but nothing is taken over
+    ending.begin()
     deadline = asyncio.get_running_loop().time() + settings.TURN_DRAIN_SECONDS
     while running.here() and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)

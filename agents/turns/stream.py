@@ -17,6 +17,7 @@ import redis
 
 from agents import wire
 from agents.turns.log import Log
+from platform_site import ending
 from tenants import crypto, store
 from tenants.context import TenantRef, acting_for
 from tenants.keys import redis_key
@@ -59,7 +60,8 @@ class Source:
         log = self.log
         if len(log.events) - self.written >= AT_ONCE or log.is_over and (self.is_heard or log.ended is None):
             return 0  # also what is left to another owner
-        return asyncio.get_running_loop().time() + (FLUSH_SECONDS if self.is_heard or _in_haste else UNHEARD_SECONDS)
+        is_heard = self.is_heard or ending.has_begun()  # then it soon will be
+        return asyncio.get_running_loop().time() + (FLUSH_SECONDS if is_heard else UNHEARD_SECONDS)
 
 
 _sources: dict[Log, Source] = {}
@@ -67,7 +69,6 @@ _due: dict[Log, float] = {}  # when the news of a log are to be written
 _flusher: asyncio.Task | None = None
 _sooner = asyncio.Event()  # something is due before _wakes
 _wakes = 0.0  # when the flusher looks again
-_in_haste = False
 
 
 def key_of(turn) -> str:
@@ -98,12 +99,6 @@ async def end() -> None:
         await _flush(list(_due))
     except redis.RedisError as error:
         logger.warning("turn streams not written", extra={"error": type(error).__name__})
-
-
-def make_haste() -> None:
-    """From now on write as if every turn were heard: it soon will be."""
-    global _in_haste
-    _in_haste = True
 
 
 def publish(tenant: TenantRef, log: Log, deposed: Callable[[], None]) -> None:

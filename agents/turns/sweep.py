@@ -16,6 +16,7 @@ from agents.conversations.models import Turn
 from agents.conversations.records import Opened, Use
 from agents.turns import lease, mirror, running
 from metering import limits
+from platform_site import ending
 from tenants import directory, store
 from tenants.context import acting_for, run_for, run_for_nobody
 from tenants.keys import system_key
@@ -27,7 +28,10 @@ WHOLE_KEY = system_key("turns", "whole")
 
 
 async def keep() -> None:
-    """Renew and sweep until cancelled. After a fault of the store, sweep only once leases could be renewed again."""
+    """Renew and sweep until cancelled; a process that ends takes nothing over any more.
+
+    After a fault of the store, sweep only once leases could be renewed again.
+    """
     healthy_since = time.monotonic()
     while True:
         await asyncio.sleep(lease.RENEW_SECONDS)
@@ -36,7 +40,7 @@ async def keep() -> None:
             if turns := running.here():
                 await lease.renew([turn.member for turn in turns])
                 await _obey_stops(turns)
-            if not running.draining and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
+            if not ending.has_begun() and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
                 await sweep()
         except OperationalError as error:  # from the list of tenants
             logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
