@@ -7,7 +7,7 @@ from rest_framework import renderers, serializers
 from rest_framework.response import Response
 
 from agents import event_stream, publishing, turns
-from agents.conversations import reading, recording
+from agents.conversations import opening, reading
 from agents.conversations.visitors import Visitor, known_by
 from platform_site.api import ApiView
 from tenants.context import TenantRef, current
@@ -65,7 +65,7 @@ class ConversationsView(ApiView):
     def post(self, request):
         body = StartSerializer(data=request.data)
         body.is_valid(raise_exception=True)
-        conversation = recording.start(
+        conversation = opening.start(
             conversation=uuid7(), visitor=known_by(body.validated_data["end_user"], channel="api"),
             version=publishing.live_version(), channel="api",
         )  # fmt: skip

@@ -6,7 +6,7 @@ from uuid import UUID
 from django.conf import settings
 
 from agents import assembly, publishing, wire
-from agents.conversations import reading, recording, visitors
+from agents.conversations import opening, reading, visitors
 from agents.conversations.models import Conversation
 from agents.conversations.visitors import BadTicket, Visitor
 from knowledge import embedder
@@ -53,7 +53,7 @@ def join(hello: wire.Hello, *, cookies: dict[str, str]) -> Joined:
 
 def begin(conversation: UUID, visitor: Visitor) -> None:
     """Make the visitor's conversation, if its first message has not. Raises NoConversation: it is somebody else's."""
-    recording.ensure(conversation=conversation, visitor=visitor, version=publishing.live_version(), channel="page")
+    opening.ensure(conversation=conversation, visitor=visitor, version=publishing.live_version(), channel="page")
 
 
 def agent_facts() -> wire.AgentFacts:

@@ -3,208 +3,25 @@
 from contextlib import nullcontext
 from uuid import UUID, uuid5
 
-from django.conf import settings
-from django.db import IntegrityError, connections
+from django.db import connections
 from django.utils import timezone
 
 from agents import wire
 from agents.conversations import reading
-from agents.conversations.errors import (
-    ConversationClosed,
-    EmptyMessage,
-    MessageTooLong,
-    NoConversation,
-    TooManyWaiting,
-)
-from agents.conversations.models import Conversation, EndUser, Feedback, Handoff, Message, ToolCall, Turn
+from agents.conversations.errors import NoConversation
+from agents.conversations.models import Conversation, Feedback, Handoff, Message, ToolCall, Turn
 from agents.conversations.records import Called, Opened, Use
 from agents.conversations.visitors import Visitor
 from metering.outbox import events as outbox
 from tenants.context import current
-from tenants.ids import uuid7
 from tenants.transactions import atomic
 
 MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
-MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
-WAITING_RETRY_SECONDS = 5
 HANDOFF_TEXT = (
     "The team has been told that you would like to talk to a person. They answer by the contact details on their "
     "site; until then you can go on asking here."
 )
 HANDOFF_TRIED = "Here a customer reads that the team has been told. In this test chat nobody was."
-
-
-def checked_text(text: str) -> str:
-    """The message without surrounding space. Raises EmptyMessage, MessageTooLong."""
-    clean = text.strip().replace("\0", "")
-    if not clean:
-        raise EmptyMessage
-    if len(clean) > wire.MESSAGE_CHARACTERS:
-        raise MessageTooLong(
-            f"Your message has {len(clean):,} characters; at most {wire.MESSAGE_CHARACTERS:,} can be sent. "
-            "Please shorten it.",
-            limit=wire.MESSAGE_CHARACTERS,
-            length=len(clean),
-        )
-    return clean
-
-
-# All or nothing, and without a transaction's two further round trips. A client id that has come before adds nothing and
-# has no seq. What was said before comes along, one row each. The lock gives each question its place, but whoever waited
-# for it still sees turns and messages as they were before; `seen`, the counter of that time, tells (see `open_turn`).
-# Where people answer, a message waits for nobody: its turn has ended as it begins.
-OPEN_TURN = """
-with conversation as (
-    select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
-    where c.id = %(conversation)s and u.secret_hash = %(secret_hash)s
-    for no key update of c
-), busy as (
-    select count(*) as turns, (array_agg(t.id order by t.started_at desc))[1] as newest
-    from conversations_turn t join conversation on t.conversation_id = conversation.id where t.state = 'running'
-), turn as (
-    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at, finished_at)
-    select %(turn)s, id, %(client_id)s, case state when 'agent' then 'running' else 'done' end, 1, false, %(now)s,
-        case state when 'agent' then null else %(now)s::timestamptz end
-    from conversation, busy
-    where state <> 'closed' and (state <> 'agent' or busy.turns <= %(most_waiting)s)
-    on conflict (conversation_id, client_id) do nothing
-    returning conversation_id
-), counted as (
-    update conversations_conversation c set seq = seq + 1, updated_at = now(), version_id = %(version)s
-    from turn where c.id = turn.conversation_id
-    returning c.seq
-), message as (
-    insert into conversations_message
-        (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
-    select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
-)
-select conversation.state, counted.seq, seen.seq, busy.turns, busy.newest, said.id, said.role, said.text
-from conversation cross join busy join conversations_conversation seen on seen.id = conversation.id
-left join counted on true
-left join lateral (
-    select id, seq, role, text from conversations_message
-    where conversation_id = conversation.id and role in ('user', 'agent') order by seq desc limit %(history)s
-) said on counted.seq is not null
-order by said.seq
-"""
-
-
-# The same for a conversation that is not there yet; no row where it is.
-BEGIN = """
-with end_user as (
-    insert into conversations_enduser (id, secret_hash, created_at, seen_at)
-    select %(end_user)s, %(secret_hash)s, %(now)s, %(now)s
-    where not exists (select from conversations_conversation where id = %(conversation)s)
-    on conflict (secret_hash) do update set seen_at = excluded.seen_at
-    returning id
-), conversation as (
-    insert into conversations_conversation
-        (id, end_user_id, agent_id, version_id, channel, state, seq, created_at, updated_at)
-    select %(conversation)s, id, %(agent)s, %(version)s, %(channel)s, 'agent', 1, %(now)s, %(now)s from end_user
-    on conflict (id) do nothing
-    returning id
-), turn as (
-    insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at)
-    select %(turn)s, id, %(client_id)s, 'running', 1, false, %(now)s from conversation
-    returning conversation_id
-), message as (
-    insert into conversations_message
-        (id, conversation_id, turn_id, seq, role, author, text, outcome, client_id, created_at)
-    select %(message)s, conversation_id, %(turn)s, 1, 'user', '', %(text)s, '', %(client_id)s, %(now)s from turn
-)
-select 'agent', 1, 0, 0, null::uuid, null::uuid, null, null from turn
-"""
-
-
-def open_turn(
-    *,
-    turn: UUID,
-    conversation: UUID,
-    visitor: Visitor,
-    client_id: UUID,
-    text: str,
-    version,
-    channel: str = "page",
-    begun: bool = True,
-) -> Opened:
-    """Store an end user's message and the turn that will answer it; the first message makes the conversation too.
-
-    turn     the id of the turn, if this is a new message; an earlier turn of the same ``client_id`` is returned instead
-    version  the published AgentVersion that answers
-    begun    whether the conversation is probably there
-    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
-    """
-    message = Message(
-        conversation_id=conversation, turn_id=turn, role="user", text=checked_text(text), client_id=client_id,
-        created_at=timezone.now(),
-    )  # fmt: skip
-    found = _added(_facts(message, visitor, version, channel), begun)
-    if not found:
-        raise NoConversation
-    state, seq, seen, running, behind = found[0][:5]
-    if state == Conversation.State.CLOSED:
-        raise ConversationClosed
-    if seq is None:
-        return _opened_before(conversation, client_id, running)
-    opened = Opened(
-        conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
-        created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
-        channel=channel, behind=behind, history=reading.as_history(row[5:] for row in found if row[5]),
-    )  # fmt: skip
-    return opened if seq == seen + 1 else reading.as_it_stands(opened)
-
-
-def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
-    """Nothing was added: the message had come before, or too many wait."""
-    try:
-        return reading.opened(conversation, client_id)
-    except NoConversation:
-        if running > MOST_WAITING:
-            raise TooManyWaiting(retry_after=WAITING_RETRY_SECONDS) from None
-        raise
-
-
-def _facts(message: Message, visitor: Visitor, version, channel: str) -> dict:
-    """What OPEN_TURN and BEGIN need."""
-    sealed = Message._meta.get_field("text").pre_save(message, True)
-    return {
-        "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "end_user": uuid7(),
-        "turn": message.turn_id, "client_id": message.client_id, "now": message.created_at, "version": version.pk,
-        "agent": version.agent_id, "channel": channel, "message": message.pk, "text": bytes(sealed),
-        "history": settings.TURN_HISTORY_MESSAGES, "most_waiting": MOST_WAITING,
-    }  # fmt: skip
-
-
-def _added(facts: dict, begun: bool) -> list[tuple]:
-    """Add the message and its turn, to a conversation that is there or not.
-
-    Returns  rows of the conversation's state, the message's seq if it is new, the seq up to which the rest is known,
-             how many turns were running and the newest of them, and id, role and text of an earlier message, if any is
-             there; no row where the conversation is somebody else's
-    """
-    with connections[current().alias].cursor() as cursor:
-        for statement in (OPEN_TURN, BEGIN, OPEN_TURN)[not begun :]:  # once more: another socket may have begun it
-            cursor.execute(statement, facts)
-            if rows := cursor.fetchall():
-                return rows
-    return []
-
-
-def start(*, conversation: UUID, visitor: Visitor, version, channel: str) -> Conversation:
-    """Make a conversation of this visitor with the agent of ``version``."""
-    end_user, _ = EndUser.objects.get_or_create(secret_hash=visitor.secret_hash)
-    return Conversation.objects.create(
-        id=conversation, end_user=end_user, agent_id=version.agent_id, version_id=version.pk, channel=channel
-    )
-
-
-def ensure(*, conversation: UUID, visitor: Visitor, version, channel: str) -> None:
-    """Make the conversation unless it is there. Raises NoConversation: it is another visitor's."""
-    try:
-        with atomic():
-            start(conversation=conversation, visitor=visitor, version=version, channel=channel)
-    except IntegrityError:
-        reading.owned(conversation, visitor)
 
 
 def close_turn(
@@ -239,7 +56,8 @@ def close_turn(
     )  # fmt: skip
 
 
-# All or nothing, as OPEN_TURN. Usage is recorded even if the attempt was deposed; then nothing is counted or said
+# All or nothing, as opening.OPEN_TURN. Usage is recorded even if the attempt was deposed; then nothing is counted, or
+# said
 CLOSE = f"""
 with used as ({outbox.INSERT}), closed as (
     update conversations_turn set state = %(outcome)s, finished_at = now()
@@ -254,7 +72,7 @@ with used as ({outbox.INSERT}), closed as (
     from counted where %(has_text)s
 )
 select seq from counted
-"""  # noqa: S608  both are ours
+"""  # noqa: S608  both are constants of our code; what comes from outside is a parameter
 
 
 def _close(message: Message, attempt: int, uses: list[outbox.Event]) -> int | None:

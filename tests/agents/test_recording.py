@@ -1,13 +1,13 @@
-"""agents.conversations.recording: what is stored of a question, whoever else asks at the same moment."""
+"""agents.conversations.opening and recording: what is stored of a question, whoever else asks at the same moment."""
 
 from uuid import UUID, uuid4
 
 import pytest
 
 from agents import publishing
-from agents.conversations import recording
+from agents.conversations import opening, recording
 from agents.conversations.errors import ConversationClosed, NoConversation
-from agents.conversations.models import Conversation, Message, Turn
+from agents.conversations.models import Conversation, EndUser, Message, Turn
 from agents.conversations.visitors import known_by
 from tenants.context import acting_for
 from tenants.ids import uuid7
@@ -15,42 +15,45 @@ from tests.threads import Threads
 
 ANN, BOB = known_by("ann"), known_by("bob")
 AT_ONCE = 5  # one more may be there already, and then as many wait as may
+SUPPOSED = pytest.mark.parametrize("supposed", [False, True])  # what the door thinks: whether the conversation is there
 
 
-def ask(conversation: UUID, *, client_id: UUID | None = None, visitor=ANN, text: str = "Hello?"):
-    return recording.open_turn(
+def ask(conversation: UUID, *, client_id: UUID | None = None, visitor=ANN, text: str = "Hello?", begun: bool = True):
+    return opening.open_turn(
         turn=uuid7(), conversation=conversation, visitor=visitor, client_id=client_id or uuid4(), text=text,
-        version=publishing.live_version(),
+        version=publishing.live_version(), begun=begun,
     )  # fmt: skip
 
 
-def ask_at_once(tenant, conversation: UUID, client_ids: list[UUID]) -> list:
+def ask_at_once(tenant, conversation: UUID, client_ids: list[UUID], *, begun: bool = True) -> list:
     def one(client_id):
         with acting_for(tenant):
-            return ask(conversation, client_id=client_id)
+            return ask(conversation, client_id=client_id, begun=begun)
 
     with Threads(len(client_ids)) as threads:
         return list(threads.map(one, client_ids))
 
 
+@SUPPOSED
 @pytest.mark.parametrize("begun", [False, True])
-def test_messages_sent_at_once_are_counted_one_by_one(acme, begun):
+def test_messages_sent_at_once_are_counted_one_by_one(acme, begun, supposed):
     conversation = uuid4()
     with acting_for(acme):
         before = ask(conversation).seq if begun else 0
-    opened = ask_at_once(acme, conversation, [uuid4() for _ in range(AT_ONCE)])
+    opened = ask_at_once(acme, conversation, [uuid4() for _ in range(AT_ONCE)], begun=supposed)
     assert sorted(turn.seq for turn in opened) == [before + n for n in range(1, AT_ONCE + 1)]
     with acting_for(acme):
         assert Conversation.objects.get(pk=conversation).seq == before + AT_ONCE
         assert Message.objects.count() == Turn.objects.count() == before + AT_ONCE
 
 
+@SUPPOSED
 @pytest.mark.parametrize("begun", [False, True])
-def test_one_message_sent_many_times_at_once_is_one_turn(acme, begun):
+def test_one_message_sent_many_times_at_once_is_one_turn(acme, begun, supposed):
     conversation, client_id = uuid4(), uuid4()
     with acting_for(acme):
         before = ask(conversation).seq if begun else 0
-    opened = ask_at_once(acme, conversation, [client_id] * AT_ONCE)
+    opened = ask_at_once(acme, conversation, [client_id] * AT_ONCE, begun=supposed)
     assert [turn.new for turn in opened].count(True) == 1
     assert {(turn.turn, turn.message, turn.seq, turn.question) for turn in opened} == {
         (opened[0].turn, opened[0].message, before + 1, "Hello?")
@@ -74,37 +77,40 @@ def test_the_model_is_told_what_was_said_before_and_not_the_question(acme):
         assert [message.text for message in Message.objects.order_by("seq")] == ["One?", "Two.", "Three?"]
 
 
-def test_nobody_speaks_in_anothers_conversation(acme, globex):
+@SUPPOSED
+def test_nobody_speaks_in_anothers_conversation(acme, globex, supposed):
     with acting_for(acme):
         conversation = uuid4()
         ask(conversation)
         with pytest.raises(NoConversation):
-            ask(conversation, visitor=BOB)
+            ask(conversation, visitor=BOB, begun=supposed)
+        assert EndUser.objects.count() == 1
         assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 1
     with acting_for(globex):  # the same id there is another conversation
-        assert ask(conversation, visitor=BOB).seq == 1
+        assert ask(conversation, visitor=BOB, begun=supposed).seq == 1
 
 
-def test_nothing_is_stored_in_a_closed_conversation(acme):
+@SUPPOSED
+def test_nothing_is_stored_in_a_closed_conversation(acme, supposed):
     with acting_for(acme):
         conversation, client_id = uuid4(), uuid4()
         ask(conversation, client_id=client_id)
         recording.close_conversations(ANN)
         for repeated in (client_id, uuid4()):
             with pytest.raises(ConversationClosed):
-                ask(conversation, client_id=repeated)
+                ask(conversation, client_id=repeated, begun=supposed)
         assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 1
 
 
 def test_where_people_answer_messages_are_stored_for_them_and_wait_for_no_answer(acme):
     with acting_for(acme):
         conversation = uuid4()
-        for _ in range(1 + recording.MOST_WAITING):
+        for _ in range(1 + opening.MOST_WAITING):
             ask(conversation)
         Conversation.objects.update(state=Conversation.State.HUMAN)
         opened = [ask(conversation) for _ in range(3)]
         assert [(one.state, one.seq, one.new) for one in opened] == [("human", seq, True) for seq in (7, 8, 9)]
-        assert Turn.objects.filter(state="running").count() == 1 + recording.MOST_WAITING
+        assert Turn.objects.filter(state="running").count() == 1 + opening.MOST_WAITING
 
 
 def test_a_question_that_was_stored_beside_another_knows_what_runs_before_it(acme):

@@ -5,7 +5,7 @@ from uuid import uuid4
 import pytest
 
 from agents import publishing
-from agents.conversations import recording
+from agents.conversations import opening
 from agents.conversations.visitors import known_by
 from branding import overview
 from branding.models import Branding
@@ -86,7 +86,7 @@ def test_the_overview_tells_what_is_left_to_do(acme, browser):
 @pytest.mark.parametrize(("channel", "counted"), [("page", 1), ("api", 1), ("test", 0), ("test-live", 0)])
 def test_the_overview_counts_customers_and_no_trials(acme, channel, counted):
     with acting_for(acme):
-        recording.open_turn(
+        opening.open_turn(
             turn=uuid7(), conversation=uuid4(), visitor=known_by("ann", channel=channel), client_id=uuid4(),
             text="Hello?", version=publishing.live_version(), channel=channel,
         )  # fmt: skip

@@ -17,7 +17,7 @@ from django.urls import get_resolver
 from django.utils import timezone
 
 from agents import publishing
-from agents.conversations import recording, visitors
+from agents.conversations import opening, recording, visitors
 from agents.models import AgentConfig
 from branding.models import Branding
 from knowledge.bases import ensure_default
@@ -180,7 +180,7 @@ def _document(canary: str, pk: UUID) -> None:
 
 
 def _conversation(canary: str, version, pk: UUID, visitor: visitors.Visitor, channel: str) -> None:
-    opened = recording.open_turn(
+    opened = opening.open_turn(
         turn=uuid7(), conversation=pk, visitor=visitor, client_id=uuid4(), text=f"said {canary}", version=version,
         channel=channel,
     )  # fmt: skip
