@@ -23,33 +23,42 @@ local bucket = math.floor(now / 300000)
 local fields = {
   'r:' .. turn, 'ready', 'newest', 'look', 'hour', 'h:' .. bucket, 'm:' .. month, 'sessions', 'c:' .. conversation,
 }
-local found = redis.call('HMGET', lim, unpack(fields))
-if found[1] then -- asked again: the first claim, for another lifetime
+local claimed, ready, newest, look, hour, in_bucket, in_month, sessions, of_conversation
+local function read()
+  claimed, ready, newest, look, hour, in_bucket, in_month, sessions, of_conversation =
+    unpack(redis.call('HMGET', lim, unpack(fields)))
+  in_bucket, in_month = tonumber(in_bucket or 0), tonumber(in_month or 0)
+  sessions, of_conversation = tonumber(sessions or 0), tonumber(of_conversation or 0)
+end
+
+read()
+if claimed then -- asked again: the first claim, for another lifetime
   redis.call('ZADD', res, now + ARGV[6], turn)
-  return {1, 'again', tonumber(found[1]:match('^%d+'))}
+  return {1, 'again', tonumber(claimed:match('^%d+'))}
 end
 if ARGV[10] == '1' then redis.call('HDEL', lim, 'ready') end
-if not found[2] or ARGV[10] == '1' then return {2} end
+if not ready or ARGV[10] == '1' then return {2} end
 
-local newest = tonumber(found[3])
-if newest < bucket or not found[5] then
-  local old, names, hour = {}, {}, 0 -- the hash lives for a day at most without use, so these are short lists
+newest = tonumber(newest)
+local is_new_bucket = newest < bucket
+if is_new_bucket or not hour then
+  local old, names, sum = {}, {}, 0 -- the hash lives for a day at most without use, so these are short lists
   for b = math.max(newest, bucket - 400) - 13, bucket - 13 do old[#old + 1] = 'h:' .. b end
   redis.call('HDEL', lim, unpack(old))
   for b = bucket - 12, bucket do names[#names + 1] = 'h:' .. b end
-  for _, size in ipairs(redis.call('HMGET', lim, unpack(names))) do hour = hour + tonumber(size or 0) end
-  redis.call('HSET', lim, 'newest', bucket, 'hour', hour)
-  found = redis.call('HMGET', lim, unpack(fields))
+  for _, size in ipairs(redis.call('HMGET', lim, unpack(names))) do sum = sum + tonumber(size or 0) end
+  redis.call('HSET', lim, 'newest', bucket, 'hour', sum)
+  hour = sum
 end
 
 local function what_is_used_up()
-  if tonumber(found[7] or 0) + tokens > month_cap then return 'tokens_per_month' end
-  if tonumber(found[5]) + tokens > hour_cap then return 'tokens_per_hour' end
-  if tonumber(found[9] or 0) == 0 and tonumber(found[8] or 0) >= session_cap then return 'sessions' end
+  if in_month + tokens > month_cap then return 'tokens_per_month' end
+  if hour + tokens > hour_cap then return 'tokens_per_hour' end
+  if of_conversation == 0 and sessions >= session_cap then return 'sessions' end
 end
 
 local used_up = what_is_used_up()
-if used_up or now >= tonumber(found[4] or 0) then -- give back what has lapsed: now and then, and before it is missed
+if used_up or now >= tonumber(look or 0) then -- give back what has lapsed: now and then, and before it is missed
   for _, dead in ipairs(redis.call('ZRANGEBYSCORE', res, '-inf', now, 'LIMIT', 0, 50)) do
     local claim = redis.call('HGET', lim, 'r:' .. dead)
     if claim then
@@ -68,12 +77,12 @@ if used_up or now >= tonumber(found[4] or 0) then -- give back what has lapsed: 
     redis.call('ZREM', res, dead)
   end
   redis.call('HSET', lim, 'look', now + 1000)
-  found = redis.call('HMGET', lim, unpack(fields))
+  read()
   used_up = what_is_used_up()
 end
 
 if used_up == 'tokens_per_hour' then
-  local over, oldest = tonumber(found[5]) + tokens - hour_cap, bucket - 12
+  local over, oldest = hour + tokens - hour_cap, bucket - 12
   while oldest < bucket do
     over = over - tonumber(redis.call('HGET', lim, 'h:' .. oldest) or 0)
     if over <= 0 then break end
@@ -83,14 +92,13 @@ if used_up == 'tokens_per_hour' then
 end
 if used_up then return {0, used_up, 0} end
 
-local sessions, of_conversation = tonumber(found[8] or 0), tonumber(found[9] or 0)
 redis.call(
-  'HSET', lim, fields[1], tokens .. ':' .. bucket .. ':' .. month .. ':' .. conversation,
-  'hour', found[5] + tokens, fields[6], (found[6] or 0) + tokens, fields[7], (found[7] or 0) + tokens,
-  'sessions', of_conversation == 0 and sessions + 1 or sessions, fields[9], of_conversation + 1
+  'HSET', lim, 'r:' .. turn, tokens .. ':' .. bucket .. ':' .. month .. ':' .. conversation,
+  'hour', hour + tokens, 'h:' .. bucket, in_bucket + tokens, 'm:' .. month, in_month + tokens,
+  'sessions', of_conversation == 0 and sessions + 1 or sessions, 'c:' .. conversation, of_conversation + 1
 )
 redis.call('ZADD', res, now + ARGV[6], turn)
-if newest < bucket or sessions == 0 then -- a day is long: now and then is often enough
+if is_new_bucket or sessions == 0 then -- a day is long: now and then is often enough
   redis.call('PEXPIRE', lim, ARGV[9])
   redis.call('PEXPIRE', res, ARGV[9])
 end
