@@ -93,8 +93,8 @@ class MessagesView(ApiView):
         seen = event_stream.seen(request.headers.get("Last-Event-ID"), body.validated_data.get("id"))
         row = reading.of_channel(conversation, "api")
         opened = turns.open_turn(
-            publishing.live_version(), conversation=row.pk, visitor=Visitor(row.end_user.secret_hash),
-            text=body.validated_data["text"], client_id=body.validated_data.get("id") or uuid7(), channel="api",
+            conversation=row.pk, visitor=Visitor(row.end_user.secret_hash), text=body.validated_data["text"],
+            client_id=body.validated_data.get("id") or uuid7(), channel="api",
         )  # fmt: skip
         tenant = current()
         if request.accepted_renderer.media_type == event_stream.MEDIA_TYPE:

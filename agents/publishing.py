@@ -11,8 +11,8 @@ from agents import model_choice
 from agents.conversations.models import Conversation
 from agents.models import AgentConfig, AgentVersion
 from platform_site.errors import BadInput, Conflict, NotFound
+from tenants.cache import TenantCache
 from tenants.context import is_platform
-from tenants.kept import Kept
 from tenants.models import AuditEvent
 from tenants.transactions import atomic_control
 
@@ -60,8 +60,7 @@ def publish(agent: AgentConfig, *, by: str, note: str = "") -> AgentVersion:
             **{name: getattr(row, name) for name in AgentConfig.SETTINGS},
         )
         _record(row, by, "agent.published", number=version.number, note=version.note)
-        forget = partial(live.forget, row.tenant_id)
-        transaction.on_commit(forget, using=router.db_for_write(AgentConfig))
+        transaction.on_commit(partial(forget, row.tenant_id), using=router.db_for_write(AgentConfig))
     return version
 
 
@@ -70,7 +69,7 @@ def live_version(agent_id: UUID | None = None) -> AgentVersion:
 
     A newer one shows at once in this process, and within some seconds in every other. Raises NotPublished.
     """
-    return live.get(agent_id)
+    return _live.get(agent_id)
 
 
 def _live_version(agent_id: UUID | None) -> AgentVersion:
@@ -81,7 +80,22 @@ def _live_version(agent_id: UUID | None) -> AgentVersion:
     return version
 
 
-live = Kept(_live_version)  # published rows never change
+_live = TenantCache(_live_version)  # threads may share them: published rows never change
+
+
+def forget(tenant_id: int) -> None:
+    """Drop what this process remembers of a tenant's versions."""
+    _live.forget(tenant_id)
+
+
+def expires_soon(tenant_id: int) -> bool:
+    """Whether the tenant's next question may have to wait for its version."""
+    return _live.expires_soon(tenant_id)
+
+
+def refresh() -> None:
+    """Read the current tenant's versions again that expire soon. Raises NotPublished."""
+    _live.refresh()
 
 
 def answering(agent_id: UUID | None, channel: str) -> AgentVersion:

@@ -50,8 +50,8 @@ def ask(agent: AgentConfig, *, by: User, version: str, conversation: UUID, clien
     """Store a question to the agent and own its turn; see `turns.open_turn`, whose errors it raises."""
     channel = Conversation.TRIALS[version]
     return turns.open_turn(
-        publishing.answering(agent.pk, channel), conversation=conversation, visitor=_visitor(agent, by, version),
-        client_id=client_id, text=text, channel=channel,
+        conversation=conversation, visitor=_visitor(agent, by, version), client_id=client_id, text=text,
+        channel=channel, version=publishing.answering(agent.pk, channel),
     )  # fmt: skip
 
 

@@ -6,9 +6,9 @@ from django.urls import reverse
 
 from branding import theming
 from branding.models import Branding
+from tenants.cache import TenantCache
 from tenants.context import TenantRef
 from tenants.context import current as current_tenant
-from tenants.kept import Kept
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,12 @@ PLATFORM = Brand(name="Atrium", theme=theming.derive("#0f5c56"))
 
 def current() -> Brand:
     """The current tenant's brand; a change shows at once in this process and within some seconds in every other."""
-    return _kept.get()
+    return _cache.get()
 
 
 def last_known(tenant: TenantRef) -> Brand:
     """A tenant's brand without asking the database, for the page that says something failed."""
-    return _kept.last(tenant.id) or Brand(name=tenant.name, theme=PLATFORM.theme)
+    return _cache.last_known(tenant.id) or Brand(name=tenant.name, theme=PLATFORM.theme)
 
 
 def of_revision(revision: str) -> Brand:
@@ -52,7 +52,7 @@ def of_revision(revision: str) -> Brand:
 
 def forget(tenant_id: int) -> None:
     """Drop what this process remembers of a brand that has changed here."""
-    _kept.forget(tenant_id)
+    _cache.forget(tenant_id)
 
 
 def theme_of(row: Branding) -> theming.Theme:
@@ -64,7 +64,7 @@ def _current() -> Brand:
     return _brand(Branding.objects.first() or Branding(name=current_tenant().name))
 
 
-_kept = Kept(_current)
+_cache = TenantCache(_current)
 
 
 def _brand(row: Branding) -> Brand:

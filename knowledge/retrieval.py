@@ -1,7 +1,6 @@
 """Finds the passages that answer a question."""
 
 import logging
-import time
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -11,19 +10,19 @@ from django.db import connections
 from knowledge import embedder, sparse, vectors
 from knowledge.models import KnowledgeBase
 from platform_site.errors import TemporaryFailure
+from tenants.cache import TenantCache
 from tenants.context import current
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 
 logger = logging.getLogger(__name__)
 
+PASSAGES = 6  # shown to a model, unless another number is asked for
 MOST_CHARACTERS = 2_000  # of a question that are looked at
 MIN_COVERAGE = 0.20  # beside a model: of the best keyword score that a passage could have
 MIN_OF_BEST = 0.25  # by keywords alone. Not of the best possible: in a tenant's own subject no word is rare
 LANGUAGE_SECONDS = 60
 WIDER = 200  # passages asked for when too many of the first cannot be shown
-
-_known: dict[UUID, tuple[float, str]] = {}  # base: (until when, its language)
 
 
 @dataclass(frozen=True)
@@ -58,27 +57,30 @@ class Retrieved:
 
 @dataclass(frozen=True)
 class Candidates:
-    """The best of what the vector store has; which of them may be shown, the tenant's tables say.
+    """Hits of the vector store, best first; which of them may be shown, the tenant's tables say.
 
-    limit  how many are wanted
+    words  the question's terms, as `sparse.query_vector` gives them
+    dense  its embedding, of the model's length; None: by keywords alone
+    bases  where was looked
+    limit  how many passages are wanted at most; hits are up to twice as many
     """
 
-    question: sparse.Sparse
+    words: sparse.Sparse
     dense: list[float] | None
     bases: list[UUID]
     limit: int
     hits: "list[vectors.Hit]"
 
 
-def find(question: str, *, bases: list[UUID], limit: int = 6) -> Retrieved:
+def find(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Retrieved:
     """Look for passages in these knowledge bases; none may come.
 
     Raises  VectorStoreDown
     """
-    return shown(candidates(question, bases=bases, limit=limit))
+    return choose(find_candidates(question, bases=bases, limit=limit))
 
 
-def candidates(question: str, *, bases: list[UUID], limit: int = 6) -> Candidates:
+def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Candidates:
     """The first half of ``find``, which asks the vector store.
 
     Raises  VectorStoreDown
@@ -89,7 +91,7 @@ def candidates(question: str, *, bases: list[UUID], limit: int = 6) -> Candidate
     return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
 
 
-def shown(found: Candidates) -> Retrieved:
+def choose(found: Candidates) -> Retrieved:
     """The second half of ``find``, which asks the tenant's tables.
 
     Raises  VectorStoreDown
@@ -97,13 +99,13 @@ def shown(found: Candidates) -> Retrieved:
     hits, size = found.hits, 2 * found.limit
     while True:
         fitting = [hit for hit in hits if _good_enough(hit)]
-        visible = _visible(fitting)
+        visible = _look_up(fitting)
         best = _without_stragglers(visible, found.dense)
         # Where fitting ones are hidden, because their documents are not ready, there may be others further down.
         if len(best) >= found.limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
             return Retrieved(best[: found.limit], keyword_only=found.dense is None)
         size = WIDER
-        hits = _hits(found.question, found.dense, found.bases, size)
+        hits = _hits(found.words, found.dense, found.bases, size)
 
 
 def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], size: int) -> "list[vectors.Hit]":
@@ -120,12 +122,14 @@ def _words(question: str, bases: list[UUID]) -> sparse.Sparse:
 
 
 def _languages(bases: list[UUID]) -> list[str]:
-    """Asked for now and then only: it hardly ever changes, and a chat waits."""
-    now = time.monotonic()
-    if any(_known.get(base, (0.0, ""))[0] < now for base in bases):
-        for base, language in KnowledgeBase.objects.filter(pk__in=bases).values_list("pk", "language"):
-            _known[base] = now + LANGUAGE_SECONDS, language
-    return sorted({_known[base][1] for base in bases if base in _known})
+    return sorted({language for base in bases if (language := _language.get(base))})
+
+
+def _language_of(base: UUID) -> str | None:
+    return KnowledgeBase.objects.filter(pk=base).values_list("language", flat=True).first()
+
+
+_language = TenantCache(_language_of, LANGUAGE_SECONDS)  # it hardly ever changes, and a chat waits
 
 
 def _dense(question: str) -> list[float] | None:
@@ -153,7 +157,7 @@ def _without_stragglers(visible: list[Found], dense: list[float] | None) -> list
     return [passage for passage in visible if passage.score >= MIN_OF_BEST * visible[0].score]
 
 
-def _visible(hits: "list[vectors.Hit]") -> list[Found]:
+def _look_up(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
     if not hits:
         return []

@@ -17,7 +17,7 @@ class Month:
     start: datetime
     end: datetime
 
-    @cached_property
+    @cached_property  # it is asked for with each admission
     def name(self) -> str:
         """``2026-11``"""
         return f"{self.start:%Y-%m}"
@@ -43,7 +43,7 @@ def month() -> Month:
     return _month(moment.year, moment.month)
 
 
-@lru_cache(maxsize=2)
-def _month(year: int, number: int) -> Month:
-    start = datetime(year, number, 1, tzinfo=UTC)
+@lru_cache(maxsize=2)  # two, for the hour in which the month turns
+def _month(year: int, month: int) -> Month:
+    start = datetime(year, month, 1, tzinfo=UTC)
     return Month(start, (start + timedelta(days=32)).replace(day=1))

@@ -7,8 +7,8 @@ from django.conf import settings
 from metering.errors import NoPlan
 from metering.models import Plan, Subscription
 from platform_site.errors import BadInput
+from tenants.cache import TenantCache
 from tenants.context import TenantRef
-from tenants.kept import Kept
 from tenants.registry import Options
 
 
@@ -32,12 +32,22 @@ def allowances() -> Allowances:
 
     Raises  NoPlan
     """
-    return kept.get()
+    return _cache.get()
 
 
 def forget() -> None:
     """Drop what this process remembers, after a plan or subscription has changed here."""
-    kept.forget()
+    _cache.forget()
+
+
+def expires_soon(tenant_id: int) -> bool:
+    """Whether the tenant's next question may have to wait for its allowances."""
+    return _cache.expires_soon(tenant_id)
+
+
+def refresh() -> None:
+    """Read the current tenant's allowances again if they expire soon. Raises NoPlan."""
+    _cache.refresh()
 
 
 def _allowances() -> Allowances:
@@ -47,7 +57,7 @@ def _allowances() -> Allowances:
     return _of(subscription.plan)
 
 
-kept = Kept(_allowances)
+_cache = TenantCache(_allowances)
 
 
 def _of(plan: Plan) -> Allowances:

@@ -81,7 +81,7 @@ class Frames(ServerProtocol):
 class Sockets(WebSocketsSansIOProtocol):
     """A websocket whose memory is bounded, whatever its peer sends or does not read."""
 
-    _turns_to_leave = itertools.count()  # of this process
+    _told_to_leave = itertools.count()  # sockets of this process so far
     _pings: Pace | None = None  # of those who send any
     _ending = False  # what still comes is not looked at
 
@@ -116,7 +116,7 @@ class Sockets(WebSocketsSansIOProtocol):
             super().shutdown()
             return
         step = min(LEAVING_STEP_SECONDS, LEAVING_LAST_SECONDS / len(self.connections))
-        self.loop.call_later(step * next(self._turns_to_leave), self.queue.put_nowait, {"type": "websocket.leaving"})
+        self.loop.call_later(step * next(self._told_to_leave), self.queue.put_nowait, {"type": "websocket.leaving"})
         self.loop.call_later(LEAVING_SECONDS, self._leave)
 
     def _leave(self):

@@ -158,7 +158,11 @@ def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwar
 
 
 def begin_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args) -> Future:
-    """Begin a synchronous verb on a database thread, acting for the tenant, for another thread to wait for."""
+    """Begin a synchronous verb on a database thread, acting for the tenant; another thread may wait for its result.
+
+    Whoever waits on a database thread holds one of settings.DATABASE_THREADS, and all may wait so: with a timeout.
+    Returns  a Future whose result() raises what the verb does; a verb that none waits for must log it itself
+    """
     return _begin(partial(act_for, tenant, verb, *args))
 
 
@@ -184,7 +188,8 @@ def _work(call: Callable, result: Future) -> None:
     try:
         result.set_result(call())
     except StopIteration as stop:
-        result.set_exception(RuntimeError(f"a verb let {stop!r} out"))  # no future takes one
+        result.set_exception(RuntimeError(f"a verb let {stop!r} out"))  # an asyncio future
+        # refuses it where nobody sees, and whoever awaits the verb would wait for ever
     except BaseException as error:  # noqa: BLE001  whoever awaits the verb gets it
         result.set_exception(error)
     try:

@@ -84,7 +84,7 @@ order by said.seq
 """
 
 # The same for a conversation that is not there yet; no row where it is.
-BEGIN = """
+OPEN_FIRST_TURN = """
 with end_user as (
     insert into conversations_enduser (id, secret_hash, created_at, seen_at)
     select %(end_user)s, %(secret_hash)s, %(now)s, %(now)s
@@ -125,14 +125,14 @@ def open_turn(
 
     turn     the id of the turn, if this is a new message; an earlier turn of the same ``client_id`` is returned instead
     version  the published AgentVersion that answers
-    begun    whether the conversation is probably there
+    begun    a guess whether the conversation is there; a wrong one costs a round trip, nothing else
     Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting  nothing is stored
     """
     message = Message(
         conversation_id=conversation, turn_id=turn, role="user", text=checked_text(text), client_id=client_id,
         created_at=timezone.now(),
     )  # fmt: skip
-    found = _added(_facts(message, visitor, version, channel), begun)
+    found = _add(_parameters(message, visitor, version, channel), begun)
     if not found:
         raise NoConversation
     state, seq, seen, running, behind = found[0][:5]
@@ -158,8 +158,8 @@ def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
         raise
 
 
-def _facts(message: Message, visitor: Visitor, version, channel: str) -> dict:
-    """What OPEN_TURN and BEGIN need."""
+def _parameters(message: Message, visitor: Visitor, version, channel: str) -> dict:
+    """What OPEN_TURN and OPEN_FIRST_TURN need."""
     sealed = Message._meta.get_field("text").pre_save(message, True)
     return {
         "conversation": message.conversation_id, "secret_hash": visitor.secret_hash, "end_user": uuid7(),
@@ -169,7 +169,7 @@ def _facts(message: Message, visitor: Visitor, version, channel: str) -> dict:
     }  # fmt: skip
 
 
-def _added(facts: dict, begun: bool) -> list[tuple]:
+def _add(facts: dict, begun: bool) -> list[tuple]:
     """Add the message and its turn, to a conversation that is there or not.
 
     Returns  rows of the conversation's state, the message's seq if it is new, the seq up to which the rest is known,
@@ -177,7 +177,7 @@ def _added(facts: dict, begun: bool) -> list[tuple]:
              there; no row where the conversation is somebody else's
     """
     # the last once more: another socket may have begun it meanwhile
-    statements = (OPEN_TURN, BEGIN, OPEN_TURN) if begun else (BEGIN, OPEN_TURN)
+    statements = (OPEN_TURN, OPEN_FIRST_TURN, OPEN_TURN) if begun else (OPEN_FIRST_TURN, OPEN_TURN)
     with connections[current().alias].cursor() as cursor:
         for statement in statements:
             cursor.execute(statement, facts)

@@ -4,7 +4,6 @@ import asyncio
 import logging
 from uuid import UUID
 
-import redis
 from django.conf import settings
 
 from agents.turns import radio, running, stream, sweep
@@ -33,15 +32,8 @@ def _obey(message: bytes) -> None:
         tenant_id, _, turn = rest.partition(":")
         running.stop_here(int(tenant_id), UUID(turn))
     elif word == "sweep" and not ending.has_begun():
-        _asked.add(task := asyncio.create_task(_sweep_now()))
+        _asked.add(task := asyncio.create_task(sweep.sweep_now()))
         task.add_done_callback(_asked.discard)
-
-
-async def _sweep_now() -> None:
-    try:
-        await sweep.sweep()
-    except redis.RedisError as error:
-        logger.warning("turns not taken over", extra={"error": type(error).__name__})
 
 
 async def drain() -> None:

@@ -25,16 +25,16 @@ from agents.turns import patience
 from agents.turns.log import Log
 from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
-from metering import limits, plans
+from metering import limits
 from metering.errors import LimitReached
-from platform_site.errors import PlatformError
 from tenants.context import TenantRef, begin_for, current, run_for
 from tenants.errors import TenantMoved
 
 logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
-PASSAGES = 6
-SEARCH_SECONDS = 0.1  # for which a stored question waits for its search before its sender is told
+# For which a stored question waits for its search before its sender is told; short, because the thread that waits is
+# one of those that searches need
+SEARCH_SECONDS = 0.1
 
 
 @dataclass
@@ -66,22 +66,22 @@ class Prepared:
     passages: list | None
 
 
+Ahead = Prepared | Future | None  # prepared, or only the search of ``begin_search``, which may go on, or nothing
+
+
 async def take_turn(
     tenant: TenantRef,
     opened: Opened,
     log: Log,
     answer: Answer,
-    *,
-    prepared: Prepared | None = None,
-    search: Future | None = None,
+    ahead: Ahead = None,
 ) -> AsyncIterator[None]:
     """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
-    prepared  what ``prepare`` gives, if that has been done already
-    search    of ``begin_search``, if it has been begun and has not ended
+    ahead  what has been done already
     """
     try:
-        prepared = prepared or await _prepared(tenant, opened, search)
+        prepared = ahead if isinstance(ahead, Prepared) else await _prepared(tenant, opened, ahead)
     except LimitReached as error:
         answer.outcome = "failed"
         log.add(_limited(error))
@@ -136,14 +136,14 @@ def begin_search(question: str, version: AgentVersion) -> Future | None:
 
 
 def _candidates(question: str, bases: list[UUID]) -> retrieval.Candidates:
-    return retrieval.candidates(question, bases=bases, limit=PASSAGES)
+    return retrieval.find_candidates(question, bases=bases)
 
 
 def _passages(question: str, bases: list[UUID], search: Future | None) -> list | None:
     """The passages that fit a question. None: they cannot be searched now."""
     try:
         found = search.result(SEARCH_SECONDS) if search else _candidates(question, bases)
-        return retrieval.shown(found).passages
+        return retrieval.choose(found).passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None
@@ -230,21 +230,9 @@ def _limited(error: LimitReached) -> wire.Limited:
 
 async def store(tenant: TenantRef, opened: Opened, log: Log, answer: Answer, *, wanted) -> wire.TurnFinished | None:
     """Write the turn's end; None when another owner has taken it over. wanted: whether to wait for a database."""
-    finished = await patience.run(
+    return await patience.run(
         tenant, _store, opened, log.attempt, answer, seconds=patience.STORING_SECONDS, wanted=wanted
     )
-    if publishing.live.ends_soon(tenant.id) or plans.kept.ends_soon(tenant.id):
-        begin_for(tenant, _renew)
-    return finished
-
-
-def _renew() -> None:
-    """Of a busy tenant, no question waits for these."""
-    try:
-        publishing.live.renew()
-        plans.kept.renew()
-    except (DatabaseError, PlatformError) as error:  # the next question asks itself, and is told
-        logger.info("not renewed", extra={"error": type(error).__name__})
 
 
 def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | None:

@@ -6,9 +6,8 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from concurrent.futures import Future
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from uuid import UUID
 
 import redis
@@ -20,7 +19,7 @@ from agents.conversations.errors import Crowded, NotStored
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.models import AgentVersion
-from agents.turns import admission, engine, lease, mirror, patience, radio, stream
+from agents.turns import admission, engine, lease, mirror, patience, radio, renewal, stream
 from agents.turns.log import Log
 from platform_site.errors import PlatformError, TemporaryFailure
 from tenants.context import TenantRef, acting_for, current, run_for
@@ -39,8 +38,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
-    prepared: engine.Prepared | None = None
-    search: Future | None = None  # for its passages, if it goes on
+    ahead: engine.Ahead = None  # what was done for its answer while its question was stored
     task: asyncio.Task | None = None
     stopped: bool = False
     abandoned: bool = False
@@ -69,23 +67,24 @@ def here() -> list[Running]:
 
 
 def open_turn(
-    version: AgentVersion,
     *,
     conversation: UUID,
     visitor: Visitor,
     client_id: UUID,
     text: str,
     channel: str = "page",
+    version: AgentVersion | None = None,
     begun: bool = True,
 ) -> Opened:
     """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
 
-    version  who is asked
-    begun    whether the conversation is probably there
+    version  that answers; what customers meet unless given
+    begun    a guess whether the conversation is there; a wrong one costs a round trip, nothing else
     Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded; nothing is
              stored then
     """
     text = opening.checked_text(text)
+    version = version or publishing.live_version()
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
     turn = uuid7()
@@ -120,31 +119,33 @@ def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
 
 async def _start(tenant: TenantRef, question: dict) -> Opened:
     is_next = admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"])
-    opened, prepared, search = await _stored(tenant, partial(_open, is_next, **question))
+    begin_search = cache(engine.begin_search) if is_next else None  # once, however often storing is tried
+    opened, ahead = await _stored(tenant, partial(_open, begin_search, **question))
     if opened.new and opened.state == "agent":
-        launch(tenant, opened, prepared, search)
+        launch(tenant, opened, ahead)
     return opened
 
 
-def _open(is_next: bool, **question) -> tuple[Opened, engine.Prepared | None, Future | None]:
-    """``open_turn``, and what its answer needs: prepared, or the search that goes on. Neither, if it has to wait.
+def _open(begin_search: Callable | None, **question) -> tuple[Opened, engine.Ahead]:
+    """``open_turn``, and what its answer needs, unless it has to wait.
 
     The passages are looked for while the question is being stored.
+    begin_search  None: the answer waits for others
     """
     version = publishing.live_version()
-    search = engine.begin_search(question["text"], version) if is_next else None
-    opened = open_turn(version, **question)
-    if not (is_next and opened.new and opened.state == "agent") or opened.behind:
-        return opened, None, None
+    search = begin_search(question["text"], version) if begin_search else None
+    opened = open_turn(version=version, **question)
+    if not (begin_search and opened.new and opened.state == "agent") or opened.behind:
+        return opened, None
     try:
-        return opened, engine.prepare(opened, version, search), None
+        return opened, engine.prepare(opened, version, search)
     except Exception as error:  # noqa: BLE001  whatever it is: the question is stored, and must not seem not to be.
         # Its turn prepares again, and tells or logs what it meets
         logger.info("not prepared", extra={"turn": str(opened.turn), "error": type(error).__name__})
-        return opened, None, search
+        return opened, search
 
 
-async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Prepared | None, Future | None]:
+async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Ahead]:
     """The verb's result. Tried for some seconds: pools that have lost their server look for it now and then."""
     try:
         return await patience.run(tenant, verb, seconds=patience.OPENING_SECONDS)
@@ -153,16 +154,14 @@ async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Pre
         raise NotStored(retry_after=RETRY_SECONDS) from error
 
 
-def launch(
-    tenant: TenantRef, opened: Opened, prepared: engine.Prepared | None = None, search: Future | None = None
-) -> Running:
-    """Run a stored turn in this process, once; the caller owns its lease. prepared, search: as take_turn wants them."""
+def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Running:
+    """Run a stored turn in this process, once; the caller owns its lease. ahead: as take_turn wants it."""
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
     with acting_for(tenant):
         member = lease.member(opened.turn, opened.attempt)
-    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, prepared, search)
+    running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, ahead)
     _running[key] = running
     stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
@@ -192,7 +191,9 @@ async def _in_line(running: Running, answer: engine.Answer) -> wire.TurnFinished
             await _wait_for_earlier(running)
         async with admission.place(running.tenant.id, partial(_say_waiting, running)):
             await _answer(running, answer)
-            return await _store(running, answer)
+            finished = await _store(running, answer)
+        renewal.begin(running.tenant)
+        return finished
     except asyncio.CancelledError:
         if not running.stopped:
             raise
@@ -240,8 +241,7 @@ async def _answer(running: Running, answer: engine.Answer) -> None:
 
 async def _iterate(running: Running, answer: engine.Answer) -> None:
     with acting_for(running.tenant):
-        ahead = {"prepared": running.prepared, "search": running.search}
-        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, **ahead):
+        async for _ in engine.take_turn(running.tenant, running.opened, running.log, answer, running.ahead):
             pass
 
 

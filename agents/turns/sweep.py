@@ -23,6 +23,7 @@ from tenants.keys import system_key
 
 logger = logging.getLogger(__name__)
 
+SIDE_BY_SIDE = 4  # turns taken over at once: where the database is away, each holds a thread that others wait for
 # While this key lives, every running turn is in the lease set; a store that was emptied has lost it
 WHOLE_KEY = system_key("turns", "whole")
 
@@ -32,7 +33,7 @@ async def keep() -> None:
 
     After a fault of the store, sweep only once leases could be renewed again.
     """
-    healthy_since = time.monotonic()
+    healthy_since, sweeping = time.monotonic(), None
     while True:
         await asyncio.sleep(lease.RENEW_SECONDS)
         try:
@@ -40,15 +41,26 @@ async def keep() -> None:
             if turns := running.here():
                 await lease.renew([turn.member for turn in turns])
                 await _obey_stops(turns)
-            if not ending.has_begun() and time.monotonic() - healthy_since >= lease.LEASE_MS / 1000:
-                await sweep()
-        except OperationalError as error:  # from the list of tenants
-            logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
+            is_healthy = time.monotonic() - healthy_since >= lease.LEASE_MS / 1000
+            if is_healthy and not ending.has_begun() and (sweeping is None or sweeping.done()):
+                sweeping = asyncio.create_task(sweep_now(), name="sweep")  # not awaited: leases must be renewed
         except redis.RedisError as error:
             healthy_since = time.monotonic()
             logger.warning("leases not renewed", extra={"error": type(error).__name__})
         except Exception:  # the outermost frame of a task that must outlive any fault
-            logger.exception("sweep failed")
+            logger.exception("leases not renewed")
+
+
+async def sweep_now() -> None:
+    """``sweep``, as a task that nobody awaits."""
+    try:
+        await sweep()
+    except OperationalError as error:  # from the list of tenants
+        logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
+    except redis.RedisError as error:
+        logger.warning("turns not taken over", extra={"error": type(error).__name__})
+    except Exception:  # the outermost frame of that task
+        logger.exception("sweep failed")
 
 
 async def _obey_stops(turns: list[running.Running]) -> None:
@@ -65,19 +77,21 @@ async def sweep() -> None:
         await _refill()
     mine = {turn.member for turn in running.here()}
     lapsed = [one for one in await lease.sweep() if _name(*one) not in mine]
-    await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+    await asyncio.gather(*(_find_owner(places, *one) for one in lapsed))  # whoever reads these answers waits
 
 
 def _name(tenant_id: int, turn, attempt: int) -> str:
     return f"{tenant_id}:{turn}:{attempt}"
 
 
-async def _find_owner(tenant_id: int, turn, attempt: int) -> None:
+async def _find_owner(places: asyncio.Semaphore, tenant_id: int, turn, attempt: int) -> None:
     facts = {"turn": str(turn), "tenant_id": tenant_id}
     try:
-        tenant = await run_for_nobody(directory.by_id, tenant_id)
-        if tenant:
-            await _take_over(tenant, turn, attempt)
+        async with places:
+            tenant = await run_for_nobody(directory.by_id, tenant_id)
+            if tenant:
+                await _take_over(tenant, turn, attempt)
         await lease.release([_name(tenant_id, turn, attempt)])
     except (redis.RedisError, OperationalError) as error:  # it lapses once more
         logger.warning("turn not taken over", extra=facts | {"error": type(error.__cause__ or error).__name__})

@@ -69,9 +69,7 @@ def _usable(facts: Facts, dense: list[float] | None, sparse: Sparse | None) -> d
 
 def _searches(vectors: dict, kbs: list[UUID], limit: int) -> list[dict]:
     """One search for one vector. For two: both candidate lists together, scored once by each."""
-    # the engine compares with one value faster than with a list of one
-    wanted = {"value": str(kbs[0])} if len(kbs) == 1 else {"any": [str(one) for one in kbs]}
-    only_kbs = {"filter": {"must": [{"key": "kb", "match": wanted}]}}
+    only_kbs = {"filter": _of_bases(kbs)}
     scorings = [{"query": vector, "using": name} for name, vector in vectors.items()]
     if len(scorings) == 1:
         return [scorings[0] | only_kbs | {"limit": limit, "with_payload": True}]
@@ -81,6 +79,13 @@ def _searches(vectors: dict, kbs: list[UUID], limit: int) -> list[dict]:
         scoring | {"prefetch": prefetch, "limit": 2 * candidates, "with_payload": scoring["using"] != "sparse"}
         for scoring in scorings  # the payload once is enough
     ]
+
+
+def _of_bases(kbs: list[UUID]) -> dict:
+    """Points of these knowledge bases, in the store's JSON: its client's models check and dump with each search."""
+    # the engine compares with one value faster than with a list of one
+    wanted = {"value": str(kbs[0])} if len(kbs) == 1 else {"any": [str(one) for one in kbs]}
+    return {"must": [{"key": "kb", "match": wanted}]}
 
 
 def _send(alias: str, searches: list[dict]) -> list[dict]:

@@ -2,11 +2,12 @@
 -- KEYS lim, res and late as in reserve.lua, then those that `settle` remembers the ledger's newest uses by
 -- ARGV month, its tokens, idle ms, ms to remember, the attempt's name, then pairs: bucket, its tokens
 -- gives 1: filled; 0: not what was begun: emptied meanwhile, or begun by another caller
+local BUCKET_MS, BUCKETS = 300000, 13 -- as in counting.py
 local lim, res, late = KEYS[1], KEYS[2], KEYS[3]
 if redis.call('HGET', lim, 'filling') ~= ARGV[5] then return 0 end
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local bucket = math.floor(now / 300000)
+local bucket = math.floor(now / BUCKET_MS)
 
 -- A use that the ledger has is counted: its settle, before this or after, must not count it again
 for i = 4, #KEYS do
@@ -28,7 +29,7 @@ redis.call('DEL', lim)
 redis.call('HSET', lim, 'ready', 1, 'newest', bucket, 'm:' .. ARGV[1], ARGV[2])
 local function count(of_bucket, size)
   redis.call('HINCRBY', lim, 'h:' .. of_bucket, size)
-  if tonumber(of_bucket) > bucket - 13 then redis.call('HINCRBY', lim, 'hour', size) end
+  if tonumber(of_bucket) > bucket - BUCKETS then redis.call('HINCRBY', lim, 'hour', size) end
 end
 for i = 6, #ARGV, 2 do count(ARGV[i], ARGV[i + 1]) end
 for turn, claim in pairs(live) do

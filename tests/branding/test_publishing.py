@@ -5,7 +5,7 @@ import pytest
 from branding import brands, publishing
 from branding.models import Branding
 from platform_site.errors import BadInput, Conflict
-from tenants import kept
+from tenants import cache
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent
 from tests.conftest import until
@@ -30,7 +30,7 @@ def test_a_change_counts_the_revision_up_is_recorded_and_shows_at_once(acme, glo
 
 
 def test_a_change_of_another_process_shows_within_the_caches_seconds(acme, monkeypatch):
-    monkeypatch.setattr(kept, "SECONDS", 0.3)
+    monkeypatch.setattr(cache, "LIFETIME_SECONDS", 0.3)
     brand_of(acme)
     with acting_for(acme):
         Branding.objects.update(name="Elsewhere", revision=7)

@@ -12,7 +12,7 @@ from tests.load.wiretap import Asked
 MOST_STATEMENTS, MOST_TRIPS, ADDED_MS = 6, 2, 8
 CONNECTION = ("bind", "check", "reset")
 # Redis commands that no answer waits for: they tell other sockets of the conversation, and other processes of answers
-HINTS = ("PUBLISH", "EVAL " + " ".join(stream.WRITE.split()[:4]))
+HINTS = ("PUBLISH", " ".join(f"EVAL {stream.WRITE}".split()))
 ADDITIONS = 100_000
 
 

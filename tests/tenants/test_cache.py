@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from tenants import kept
+from tenants import cache
 from tenants.context import TenantRef, acting_for, current
 from tenants.errors import NoTenantContext
 
@@ -15,7 +15,7 @@ ONE, OTHER = (TenantRef(id=n, slug=f"t{n}", name="", schema=f"t_{n}", role="", a
 def clock(monkeypatch):
     """Seconds, to be set forward."""
     now = SimpleNamespace(seconds=1000.0)
-    monkeypatch.setattr(kept, "time", SimpleNamespace(monotonic=lambda: now.seconds))
+    monkeypatch.setattr(cache, "time", SimpleNamespace(monotonic=lambda: now.seconds))
     return now
 
 
@@ -26,12 +26,12 @@ def asked() -> list:
 
 
 @pytest.fixture
-def values(asked) -> kept.Kept:
+def values(asked) -> cache.TenantCache:
     def read(key):
         asked.append((current().id, key))
         return current().id, key, len(asked)
 
-    return kept.Kept(read)
+    return cache.TenantCache(read)
 
 
 def test_each_tenant_has_its_own_values_and_nobody_has_none(clock, values, asked):
@@ -48,8 +48,8 @@ def test_each_tenant_has_its_own_values_and_nobody_has_none(clock, values, asked
 def test_what_is_old_is_read_again(clock, values, asked):
     with acting_for(ONE):
         first = values.get("a")
-        clock.seconds += kept.SECONDS + 1
-        assert values.last(ONE.id, "a") == first
+        clock.seconds += cache.LIFETIME_SECONDS + 1
+        assert values.last_known(ONE.id, "a") == first
         assert values.get("a") != first
 
 
@@ -62,20 +62,20 @@ def test_what_was_forgotten_while_it_was_read_is_not_kept(clock):
         values.forget(ONE.id)  # and says so
         return before
 
-    values = kept.Kept(read)
+    values = cache.TenantCache(read)
     with acting_for(ONE):
         assert values.get() == "old"
         assert values.get() == "new"
 
 
-def test_only_what_was_asked_for_lately_and_ends_soon_is_renewed(clock, values, asked):
+def test_only_what_was_asked_for_lately_and_ends_soon_is_refreshed(clock, values, asked):
     with acting_for(ONE):
         values.get("a")
-        clock.seconds += kept.SECONDS * 0.6
+        clock.seconds += cache.LIFETIME_SECONDS * 0.6
         values.get("b")
-        assert values.ends_soon(ONE.id) and not values.ends_soon(OTHER.id)
-        values.renew()
-        assert not values.ends_soon(ONE.id)
-        clock.seconds += kept.SECONDS * 2
-        values.renew()
+        assert values.expires_soon(ONE.id) and not values.expires_soon(OTHER.id)
+        values.refresh()
+        assert not values.expires_soon(ONE.id)
+        clock.seconds += cache.LIFETIME_SECONDS * 2
+        values.refresh()
     assert asked == [(1, "a"), (1, "b"), (1, "a")]

@@ -1,0 +1,28 @@
+"""Reads again, after an answer, what a busy tenant's next question would have to wait for."""
+
+import logging
+
+from django.db import DatabaseError
+
+from agents import publishing
+from metering import plans
+from platform_site.errors import PlatformError
+from tenants.context import TenantRef, begin_for
+
+logger = logging.getLogger(__name__)
+
+
+def begin(tenant: TenantRef) -> None:
+    """On a thread, if anything expires soon; nobody waits for it."""
+    if publishing.expires_soon(tenant.id) or plans.expires_soon(tenant.id):
+        begin_for(tenant, _refresh)
+
+
+def _refresh() -> None:
+    try:
+        publishing.refresh()
+        plans.refresh()
+    except (DatabaseError, PlatformError) as error:  # the next question asks itself, and is told
+        logger.info("not renewed", extra={"error": type(error).__name__})
+    except Exception:  # the outermost frame of work that nobody awaits
+        logger.exception("not renewed")
