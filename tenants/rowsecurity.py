@@ -8,6 +8,7 @@ everything else                not for the run-time role at all
 
 from django.apps import apps
 from django.conf import settings
+from django.db import transaction
 from django.db.models import Model
 
 TENANT = "nullif(current_setting('app.tenant_id', true), '')::bigint"
@@ -22,8 +23,9 @@ def apply(connection) -> None:
     app, platform = f"{settings.INSTALL}_app", f"{settings.INSTALL}_platform"
     with connection.cursor() as cursor:
         for model in control_models():
-            _protect(cursor, model, app)
-            cursor.execute(f'grant select, insert, update, delete on "{model._meta.db_table}" to {platform}')
+            with transaction.atomic(using=connection.alias):  # whoever is at work sees the table as before or after
+                _protect(cursor, model, app)
+                cursor.execute(f'grant select, insert, update, delete on "{model._meta.db_table}" to {platform}')
         cursor.execute(f"grant usage on all sequences in schema public to {app}, {platform}")
         cursor.execute(f"grant select on django_migrations to {app}, {platform}")
 

@@ -17,9 +17,10 @@ from django.utils import timezone
 from psycopg import sql
 
 from agents.conversations.models import EndUser
+from metering.models import Subscription
 from platform_site.errors import NotFound
 from tenants import databases, fleet, names, schema_template
-from tenants.context import acting_for, acting_for_platform
+from tenants.context import act_for, acting_for, acting_for_platform
 from tenants.models import Database, Domain, Tenant
 from tests.conftest import until
 from tests.tenants.moving import home_of
@@ -219,6 +220,21 @@ def test_deploy_ends_with_an_error_that_names_the_tenant_that_failed(fleet_of):
     set_back(bad)
     with pytest.raises(CommandError, match=bad.slug):
         call_command("deploy", stdout=StringIO())
+
+
+def test_deploys_at_once_wait_for_each_other_and_rows_stay_readable_meanwhile(acme):
+    """Where several machines are brought up to a release together, under traffic."""
+
+    def read():
+        counts = set()
+        while not all(deploy.done() for deploy in deploys):
+            counts.add(act_for(acme, Subscription.objects.count))  # one of the tables whose rights are made anew
+        return counts
+
+    with Threads(4) as threads:
+        deploys = [threads.submit(call_command, "deploy", stdout=StringIO()) for _ in range(3)]
+        assert threads.submit(read).result() == {1}
+    assert [deploy.result() for deploy in deploys] == [None] * 3
 
 
 def test_the_list_tells_state_plan_place_size_and_level_in_one_round_trip_per_database(fleet_of):
