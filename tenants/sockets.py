@@ -1,7 +1,14 @@
 """The websocket half of host resolution: who is called, and may this page call."""
 
+import logging
+
+from django.db import OperationalError
+
 from tenants import directory, names
 from tenants.context import TenantRef, run_for_nobody
+
+logger = logging.getLogger(__name__)
+RETRY_SECONDS = 5
 
 
 class TenantSocket:
@@ -20,7 +27,12 @@ class TenantSocket:
         host, origin = _only(scope, b"host") or "", _only(scope, b"origin")
         known, found = directory.cached_host(host)
         if not known:
-            found = await run_for_nobody(directory.by_host, host)
+            try:
+                found = await run_for_nobody(directory.by_host, host)
+            except OperationalError as error:
+                logger.warning("host not looked up", extra={"error": type(error.__cause__ or error).__name__})
+                await _later(send)
+                return
         if not isinstance(found, TenantRef) or not _same_site(origin, host, scope):
             await nowhere(scope, receive, send)
             return
@@ -30,6 +42,13 @@ class TenantSocket:
 async def nowhere(scope, receive, send):
     """The ASGI application of sockets that lead nowhere: refused before accept."""
     await send({"type": "websocket.close", "code": 4403})
+
+
+async def _later(send):
+    """Refuse a socket that may come again: pages do by themselves."""
+    headers = [(b"retry-after", str(RETRY_SECONDS).encode())]
+    await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})
+    await send({"type": "websocket.http.response.body", "body": b""})
 
 
 def _only(scope, name: bytes) -> str | None:

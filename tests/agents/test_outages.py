@@ -14,6 +14,7 @@ from uuid import uuid4
 
 import pytest
 import redis
+from websockets.exceptions import InvalidStatus
 
 from agents import publishing
 from agents.conversations import opening
@@ -166,6 +167,22 @@ async def test_r6_without_the_model_the_question_is_kept(acme):
     assert events[-1]["outcome"] == "failed"
     assert any(event["type"] == "error" and event["code"] == "model_unavailable" for event in events)
     assert await run_for(acme, lambda: [message.text for message in Message.objects.all()]) == ["Anybody?"]
+
+
+async def test_r4_a_socket_that_comes_while_postgres_is_away_is_told_to_come_again(acme):
+    address = urlsplit(os.environ["DATABASE_URL"])
+    line = Line(address.hostname, address.port)
+    through = address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{line.port}").geturl()
+    with web_process(DATABASE_URL=through) as port:
+        browser = Browser(acme, port)
+        await asyncio.to_thread(line.cut)
+        with pytest.raises(InvalidStatus) as refused:
+            async with browser.socket(say_hello=False):
+                pass
+        assert refused.value.response.status_code == 503 and refused.value.response.headers["retry-after"]
+        await asyncio.to_thread(line.mend)
+        assert (await ask(browser, "And now?"))["outcome"] == "done"
+    line.cut()
 
 
 async def test_r4_postgres_gone_under_an_answer_the_same_socket_still_gets_one(acme):
