@@ -293,14 +293,14 @@ def cost(model: str, usage: Usage) -> Decimal:
     return fresh * per_input + usage.cached_tokens * per_cached + usage.output_tokens * per_output
 
 
-def embed(model: str, texts: list[str]) -> tuple[list[list[float]], int]:
-    """(One vector for each text, input tokens). Synchronous: the worker embeds documents.
+def embed(model: str, texts: list[str], *, seconds: float) -> tuple[list[list[float]], int]:
+    """(One vector for each text, input tokens). Synchronous: a thread waits, so long at most.
 
     Raises  ModelUnavailable, ModelRefused
     """
     warm()
     request = Request(model, [], [], 1, None, None, None, "")
-    arguments = {"model": model, "input": texts, "timeout": settings.MODEL_FIRST_TOKEN_SECONDS, "max_retries": 0}
+    arguments = {"model": model, "input": texts, "timeout": seconds, "max_retries": 0}
     if model.startswith("openai/"):
         arguments |= {"api_key": settings.OPENAI_API_KEY or "none", "api_base": settings.OPENAI_BASE_URL or None}
     try:

@@ -23,7 +23,8 @@ _record: Record | None = None
 def register(embed: Embed, *, record: Record | None = None) -> None:
     """Say who embeds, and who writes down what it used.
 
-    embed   (texts, kind) -> (one vector for each text, tokens used); raises TemporaryFailure if trying again can help
+    embed   (texts, kind) -> (one vector for each text, tokens used); raises PlatformError, TemporaryFailure if trying
+            again can help; for a query soon, because somebody waits
     record  (event_id=UUID, tokens=int), called inside the transaction that stores what the tokens were spent on
     """
     global _embed, _record
@@ -39,6 +40,7 @@ def embed(texts: list[str], kind: Kind) -> tuple[list[list[float]], int]:
     """(One vector for each text, tokens used). At most BATCH texts.
 
     Raises  TemporaryFailure  the model does not answer now
+            PlatformError     it will not
     """
     if _embed is None:
         raise RuntimeError("EMBEDDING_MODEL is set, but nobody has registered to embed")

@@ -9,7 +9,7 @@ from django.db import connections
 
 from knowledge import embedder, sparse, vectors
 from knowledge.models import KnowledgeBase
-from platform_site.errors import TemporaryFailure
+from platform_site.errors import PlatformError
 from tenants.cache import TenantCache
 from tenants.context import current
 from tenants.ids import uuid7
@@ -138,8 +138,8 @@ def _dense(question: str) -> list[float] | None:
         return None
     try:
         [vector], used = embedder.embed([question], "query")
-    except TemporaryFailure:
-        logger.warning("a question was not embedded")
+    except PlatformError as error:  # also where it will not work before the operator acts
+        logger.warning("a question was not embedded", extra={"error": error.code})
         return None
     with atomic():
         embedder.record(uuid7(), used)

@@ -266,6 +266,7 @@ BODY_BYTES_PER_SECOND = 8 * 1024
 API_REQUESTS_PER_MINUTE = env.api_requests_per_minute
 
 DATABASE_THREADS = 16
+BESIDE_THREADS = 8  # for what is begun ahead of its need, mostly searches
 
 # --- domains of the tenants' own (docs/domains.md)
 DNS_SERVERS = environment.parse_servers(env.dns_servers)

@@ -158,23 +158,23 @@ def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwar
 
 
 def begin_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args) -> Future:
-    """Begin a synchronous verb on a database thread, acting for the tenant; another thread may wait for its result.
+    """Begin a synchronous verb beside those of ``run_for``, acting for the tenant; any thread may wait for its result.
 
-    Whoever waits on a database thread holds one of settings.DATABASE_THREADS, and all may wait so: with a timeout.
+    It has threads of its own, settings.BESIDE_THREADS: a service that keeps it waiting keeps nobody else's verb so.
     Returns  a Future whose result() raises what the verb does; a verb that none waits for must log it itself
     """
-    return _begin(partial(act_for, tenant, verb, *args))
+    return _begin(partial(act_for, tenant, verb, *args), _threads("beside", settings.BESIDE_THREADS))
 
 
 def _on_a_thread(call: Callable) -> asyncio.Future:
     """The result of ``call`` on a database thread."""
-    return asyncio.wrap_future(_begin(call))
+    return asyncio.wrap_future(_begin(call, _threads("database", settings.DATABASE_THREADS)))
 
 
-def _begin(call: Callable) -> Future:
-    """``call`` on a database thread, in a copy of this context."""
+def _begin(call: Callable, threads: ThreadPoolExecutor) -> Future:
+    """``call`` on one of the threads, in a copy of this context."""
     result = Future()
-    _threads().submit(copy_context().run, _work, call, result)
+    threads.submit(copy_context().run, _work, call, result)
     return result
 
 
@@ -199,5 +199,5 @@ def _work(call: Callable, result: Future) -> None:
 
 
 @cache
-def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(settings.DATABASE_THREADS, thread_name_prefix="database")
+def _threads(name: str, count: int) -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(count, thread_name_prefix=name)

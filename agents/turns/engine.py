@@ -32,8 +32,7 @@ from tenants.errors import TenantMoved
 
 logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
-# For which a stored question waits for its search before its sender is told; short, because the thread that waits is
-# one of those that searches need
+# For which a stored question waits for its search before its sender is told; short, because others need the thread
 SEARCH_SECONDS = 0.1
 
 
@@ -106,12 +105,13 @@ async def take_turn(
 
 
 async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) -> Prepared:
-    """What ``prepare`` gives. A slow search is awaited here, where it holds no second thread."""
+    """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need."""
+    search = search or await patience.run(tenant, _search_for, opened)
     if search:
         ended = asyncio.wrap_future(search)
         await asyncio.wait({ended})
         if isinstance(ended.exception(), DatabaseError | TenantMoved):
-            search = None  # another may find its database
+            search = None  # the thread that prepares may find its database
     return await patience.run(tenant, prepare, opened, None, search)
 
 
@@ -127,6 +127,10 @@ def prepare(opened: Opened, version: AgentVersion | None = None, search: Future 
     request = assembly.assemble(assembly.agent_of(version), opened, passages or [])
     limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=assembly.tokens_at_most(request))
     return Prepared(request, version.name, passages)
+
+
+def _search_for(opened: Opened) -> Future | None:
+    return begin_search(opened.question, publishing.answering(opened.agent_id, opened.channel))
 
 
 def begin_search(question: str, version: AgentVersion) -> Future | None:

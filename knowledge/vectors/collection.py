@@ -8,7 +8,7 @@ from qdrant_client import models
 from qdrant_client.http.exceptions import UnexpectedResponse
 
 from knowledge.sparse import VERSION
-from knowledge.vectors.connection import connection, read, unless_missing, write
+from knowledge.vectors.connection import connection, fetch, read, unless_missing, write
 from tenants import keys
 
 FACTS_SECONDS = 10.0
@@ -114,8 +114,8 @@ def forget_facts(alias: str) -> None:
 
 
 def _look(alias: str) -> Facts | None:
-    info = unless_missing(read, lambda client: client.get_collection(alias))
-    if info is None:
+    answer = fetch(f"/collections/{alias}")
+    if answer is None:
         return None
-    vectors = info.config.params.vectors or {}
-    return Facts(info.points_count or 0, frozenset(vectors) if isinstance(vectors, dict) else frozenset())
+    info = answer["result"]
+    return Facts(info.get("points_count") or 0, frozenset(info["config"]["params"].get("vectors") or ()))

@@ -1,6 +1,6 @@
 """The one client of a process, what was learned through it, and what to do when the store does not answer.
 
-Searches, for which a chat waits, go past the client: making a request with it takes as long as the search itself.
+What a chat waits for goes past the client: making a request with it takes as long as the search itself.
 """
 
 import os
@@ -22,6 +22,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from knowledge.errors import VectorStoreDown
+from platform_site.silence import Silence
 
 RETRY_AFTER_SECONDS = 5
 WRITE_PAUSES = (0.2, 1.0, 2.0)  # seconds before trying again; a restarted store is back within
@@ -29,9 +30,12 @@ READ_PAUSES = (0.05,)
 
 KEPT_CONNECTIONS = 50
 TIMEOUT_SECONDS = 10
+SEARCH_SECONDS = 3  # somebody who chats waits for it
+SILENT_SECONDS = 5  # after a read in vain, for which nobody else waits in vain
 # What a restarted store shows to a connection that was kept: the request was not carried out, or may be repeated
 BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, urllib3.exceptions.ProtocolError,
           urllib3.exceptions.NewConnectionError)  # fmt: skip
+TIMEOUTS = (httpx.TimeoutException, urllib3.exceptions.TimeoutError)
 
 Answer = TypeVar("Answer")
 
@@ -42,14 +46,17 @@ class Connection:
     def __init__(self, client: QdrantClient, pool: urllib3.HTTPConnectionPool, headers: dict[str, str], path: str):
         self.client, self.pool = client, pool
         self.facts: dict[str, tuple] = {}
+        self.silence = Silence(SILENT_SECONDS)
         self._headers, self._path = headers, path
 
-    def post(self, path: str, body: dict) -> dict:
-        """The JSON that the store answers with. Raises ResponseHandlingException, UnexpectedResponse."""
+    def fetch(self, path: str, body: dict | None) -> dict:
+        """The JSON that the store answers a POST with, or without a body a GET.
+
+        Raises  ResponseHandlingException, UnexpectedResponse
+        """
+        method, sent = ("POST", orjson.dumps(body)) if body is not None else ("GET", None)
         try:
-            answer = self.pool.urlopen(
-                "POST", self._path + path, body=orjson.dumps(body), headers=self._headers, retries=False
-            )
+            answer = self.pool.urlopen(method, self._path + path, body=sent, headers=self._headers, retries=False)
         except urllib3.exceptions.HTTPError as error:
             raise ResponseHandlingException(error) from error
         if answer.status != 200:
@@ -89,7 +96,7 @@ def _pool(url: str, here: bool) -> urllib3.HTTPConnectionPool:
     """Connections to the same place by the same ways; one that the server has closed meanwhile is made anew."""
     parts = urlsplit(url)
     proxy = None if here or proxy_bypass(parts.hostname or "") else getproxies().get(parts.scheme)
-    options = {"maxsize": KEPT_CONNECTIONS, "timeout": TIMEOUT_SECONDS}
+    options = {"maxsize": KEPT_CONNECTIONS, "timeout": SEARCH_SECONDS}
     manager = urllib3.ProxyManager(proxy, **options) if proxy else urllib3.PoolManager(**options)
     port = parts.port or (443 if parts.scheme == "https" else 6333)
     return manager.connection_from_host(parts.hostname, port, parts.scheme)
@@ -113,8 +120,18 @@ def ping() -> float:
 
 
 def read(call: Callable[[QdrantClient], Answer]) -> Answer:
-    """Ask with little patience: somebody waits for the answer."""
-    return _ask(call, READ_PAUSES)
+    """Ask with little patience: somebody waits for the answer. A store that is silent is not asked."""
+    silence, answered = connection().silence, True
+    if not silence.may_ask():
+        raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS)
+    try:
+        return _ask(call, READ_PAUSES)
+    except VectorStoreDown as error:
+        source = getattr(error.__cause__, "source", None)
+        answered = not isinstance(source, TIMEOUTS) or isinstance(source, BROKEN)  # a refusal counts as both
+        raise
+    finally:
+        silence.note(answered=answered)
 
 
 def write(call: Callable[[QdrantClient], Answer]) -> Answer:
@@ -132,9 +149,9 @@ def unless_missing(ask, call: Callable):
         return None
 
 
-def post(path: str, body: dict) -> dict | None:
-    """What the store answers to one search, as JSON; None where the collection does not exist. Like `read` besides."""
-    return unless_missing(read, lambda _: connection().post(path, body))
+def fetch(path: str, body: dict | None = None) -> dict | None:
+    """`read` past the client: the JSON to a POST, or without a body a GET. None: there is no such collection."""
+    return unless_missing(read, lambda _: connection().fetch(path, body))
 
 
 def _ask(call: Callable, pauses: tuple[float, ...]):

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from knowledge.sparse import Sparse
 from knowledge.vectors.collection import Facts, dense_name, facts_of
-from knowledge.vectors.connection import post, read, unless_missing
+from knowledge.vectors.connection import fetch, read, unless_missing
 from tenants import keys
 
 CANDIDATES = 16  # of each kind of search; 20 took a fifteenth longer
@@ -90,7 +90,7 @@ def _of_bases(kbs: list[UUID]) -> dict:
 
 def _send(alias: str, searches: list[dict]) -> list[dict]:
     """One round trip."""
-    answer = post(f"/collections/{alias}/points/query/batch", {"searches": searches})
+    answer = fetch(f"/collections/{alias}/points/query/batch", {"searches": searches})
     return answer["result"] if answer else []
 
 

@@ -1,10 +1,15 @@
 """An embedding model from a real provider's protocol: meaning joins the keywords, and its tokens reach the outbox."""
 
+from urllib.parse import urlsplit
+
 import pytest
 
+from agents import embedding
 from metering.outbox.models import UsageEvent
+from platform_site.silence import Silence
 from tenants.context import acting_for
 from tests.doubles import openai_server
+from tests.faults.line import Line
 from tests.knowledge.ingesting import found, read_here, unheard_of
 
 
@@ -25,3 +30,19 @@ def test_documents_are_embedded_found_by_meaning_and_paid_for(acme, provider):
     with acting_for(acme):
         kinds = {event.payload["kind"] for event in UsageEvent.objects.all()}
     assert kinds == {"embedding"}
+
+
+def test_a_silent_model_is_waited_for_once_and_keywords_find_it_meanwhile(acme, provider, settings, monkeypatch):
+    document = unheard_of(acme, "The pool opens at nine o'clock on Sundays.")
+    read_here(acme, document)
+    address = urlsplit(provider.url)
+    line = Line(address.hostname, address.port)
+    settings.OPENAI_BASE_URL = address._replace(netloc=f"127.0.0.1:{line.port}").geturl()
+    monkeypatch.setattr(embedding, "_silence", Silence(1000))
+    line.swallowing = True
+    asked = len(provider.requests)
+    assert found(acme, "When does the pool open?")[0].document == document
+    line.mend()
+    assert found(acme, "When does the pool open?")[0].document == document
+    assert len(provider.requests) == asked  # the second did not ask
+    line.cut()

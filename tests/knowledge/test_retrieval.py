@@ -4,7 +4,7 @@ import pytest
 
 from knowledge import bases, embedder, retrieval
 from knowledge.models import Document, KnowledgeBase
-from platform_site.errors import TemporaryFailure
+from platform_site.errors import PlatformError, TemporaryFailure
 from tenants.context import acting_for
 from tests.knowledge.ingesting import found, read_here, unheard_of
 
@@ -63,11 +63,12 @@ def test_with_a_model_other_words_find_it_too_and_are_paid_for(acme, meaning):
     assert meaning == [7]
 
 
-def test_while_the_model_does_not_answer_words_must_do_and_it_is_said(acme, meaning, monkeypatch):
+@pytest.mark.parametrize("failure", [TemporaryFailure, PlatformError])  # for now, or until an operator acts
+def test_while_the_model_does_not_answer_words_must_do_and_it_is_said(acme, meaning, monkeypatch, failure):
     read_here(acme, unheard_of(acme, TEXT, "house rules.md"))
 
     def down(texts, kind):
-        raise TemporaryFailure
+        raise failure
 
     monkeypatch.setattr(embedder, "_embed", down)
     with acting_for(acme):

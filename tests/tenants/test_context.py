@@ -109,7 +109,7 @@ async def test_what_a_verb_raises_reaches_who_awaits_it(acme):
 
 async def test_a_cancelled_verb_goes_on_and_one_not_begun_never_begins(acme, monkeypatch):
     single = ThreadPoolExecutor(1)
-    monkeypatch.setattr(context, "_threads", lambda: single)
+    monkeypatch.setattr(context, "_threads", lambda *_: single)
     begun, go_on, done = threading.Event(), threading.Event(), []
 
     def work(name):
@@ -129,7 +129,7 @@ async def test_a_cancelled_verb_goes_on_and_one_not_begun_never_begins(acme, mon
 
 async def test_connections_go_back_after_each_verb_even_when_that_fails(acme, monkeypatch, caplog):
     single = ThreadPoolExecutor(1)
-    monkeypatch.setattr(context, "_threads", lambda: single)
+    monkeypatch.setattr(context, "_threads", lambda *_: single)
     await run_for(acme, EndUser.objects.count)
     assert await asyncio.wrap_future(single.submit(lambda: connections[acme.alias].connection)) is None
 
