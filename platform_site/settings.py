@@ -117,18 +117,19 @@ POOL_SIZE = env.database_pool_size
 
 # --- Redis protocol, cache, channels, queue
 REDIS_URL = env.redis_url
+REDIS_TIMEOUTS = {"socket_timeout": 3, "socket_connect_timeout": 2}  # seconds
 CACHES = {
     "default": {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": REDIS_URL,
         "KEY_FUNCTION": "tenants.keys.cache_key",
-        "OPTIONS": {"socket_timeout": 3, "socket_connect_timeout": 2},
+        "OPTIONS": REDIS_TIMEOUTS,
     }
 }
 CHANNEL_LAYERS = {
     "default": {
         "BACKEND": "tenants.channels.HintLayer",
-        "CONFIG": {"hosts": [REDIS_URL], "prefix": "sys:channels"},
+        "CONFIG": {"hosts": [{"address": REDIS_URL} | REDIS_TIMEOUTS], "prefix": "sys:channels"},
     }
 }
 CELERY_BROKER_URL = REDIS_URL
@@ -265,7 +266,7 @@ BODY_SECONDS = env.body_seconds
 BODY_BYTES_PER_SECOND = 8 * 1024
 API_REQUESTS_PER_MINUTE = env.api_requests_per_minute
 
-DATABASE_THREADS = 16
+DATABASE_THREADS = 16  # of a process, for each database that its tenants live in
 BESIDE_THREADS = 8  # for what is begun ahead of its need, mostly searches
 
 # --- domains of the tenants' own (docs/domains.md)

@@ -131,8 +131,9 @@ async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MOVE_SECONDS
     while True:
+        alias = newest(tenant).alias if isinstance(tenant, TenantRef) else "default"
         try:
-            return await _on_a_thread(partial(act_for, tenant, verb, *args, **kwargs))
+            return await _on_a_thread(alias, partial(act_for, tenant, verb, *args, **kwargs))
         except TenantMoved:
             if loop.time() > deadline:
                 raise
@@ -141,7 +142,7 @@ async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, 
 
 async def run_for_nobody(verb: Callable, /, *args, **kwargs):
     """Await a synchronous verb that needs no tenant yet (finding one) on a database thread."""
-    return await _on_a_thread(partial(verb, *args, **kwargs))
+    return await _on_a_thread("default", partial(verb, *args, **kwargs))
 
 
 def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwargs):
@@ -160,15 +161,15 @@ def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwar
 def begin_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args) -> Future:
     """Begin a synchronous verb beside those of ``run_for``, acting for the tenant; any thread may wait for its result.
 
-    It has threads of its own, settings.BESIDE_THREADS: a service that keeps it waiting keeps nobody else's verb so.
+    They have settings.BESIDE_THREADS threads of their own: a service that keeps these waiting keeps no other verb so.
     Returns  a Future whose result() raises what the verb does; a verb that none waits for must log it itself
     """
     return _begin(partial(act_for, tenant, verb, *args), _threads("beside", settings.BESIDE_THREADS))
 
 
-def _on_a_thread(call: Callable) -> asyncio.Future:
-    """The result of ``call`` on a database thread."""
-    return asyncio.wrap_future(_begin(call, _threads("database", settings.DATABASE_THREADS)))
+def _on_a_thread(alias: str, call: Callable) -> asyncio.Future:
+    """The result of ``call`` on a thread of this database: one that does not answer holds up no other's work."""
+    return asyncio.wrap_future(_begin(call, _threads(f"database {alias}", settings.DATABASE_THREADS)))
 
 
 def _begin(call: Callable, threads: ThreadPoolExecutor) -> Future:

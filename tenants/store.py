@@ -2,21 +2,81 @@
 
 import asyncio
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from weakref import WeakKeyDictionary
 
 import redis
 import redis.asyncio
 from django.conf import settings
+from redis.asyncio.client import Pipeline as AsyncPipeline
+from redis.client import Pipeline
 
-_sync: redis.Redis | None = None
-_async: "WeakKeyDictionary[asyncio.AbstractEventLoop, redis.asyncio.Redis]" = WeakKeyDictionary()
+from platform_site.silence import Silence
+
+SILENT_SECONDS = 2  # after a wait in vain, for which nobody else waits in vain: a turn asks several times
+
+_silence = Silence(SILENT_SECONDS)
+_sync: "_Client | None" = None
+_async: "WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]" = WeakKeyDictionary()
+
+
+class Silent(redis.ConnectionError):
+    """The server has answered nobody for a moment and was not asked."""
+
+
+@contextmanager
+def asking() -> Iterator[None]:
+    """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer."""
+    if not _silence.may_ask():
+        raise Silent("the server does not answer")
+    try:
+        yield
+    except (redis.TimeoutError, TimeoutError):
+        _silence.note(answered=False)
+        raise
+    except redis.RedisError:
+        _silence.note(answered=True)
+        raise
+    else:
+        _silence.note(answered=True)
+
+
+class _Pipeline(Pipeline):
+    def execute(self, raise_on_error=True):
+        with asking():
+            return super().execute(raise_on_error)
+
+
+class _Client(redis.Redis):
+    def execute_command(self, *args, **options):
+        with asking():
+            return super().execute_command(*args, **options)
+
+    def pipeline(self, transaction=True, shard_hint=None):
+        return _Pipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
+
+
+class _AsyncPipeline(AsyncPipeline):
+    async def execute(self, raise_on_error=True):
+        with asking():
+            return await super().execute(raise_on_error)
+
+
+class _AsyncClient(redis.asyncio.Redis):
+    async def execute_command(self, *args, **options):
+        with asking():
+            return await super().execute_command(*args, **options)
+
+    def pipeline(self, transaction=True, shard_hint=None):
+        return _AsyncPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
 def client() -> redis.Redis:
     """The synchronous client; its pool is safe between threads."""
     global _sync
     if _sync is None:
-        _sync = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=2)
+        _sync = _Client.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)
     return _sync
 
 
@@ -26,9 +86,7 @@ def aclient() -> redis.asyncio.Redis:
     if loop not in _async:
         # A request cancelled midway must not leave its answer to the next one (ChatGPT, 20 March 2023):
         # redis-py drops such a connection instead of pooling it.
-        _async[loop] = redis.asyncio.Redis.from_url(
-            settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=2, health_check_interval=30
-        )
+        _async[loop] = _AsyncClient.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS, health_check_interval=30)
     return _async[loop]
 
 

@@ -46,13 +46,14 @@ def lines() -> Iterator[dict[str, Line]]:
 @pytest.fixture(scope="module")
 def port(lines) -> Iterator[int]:
     """A web process that reaches everything over the lines."""
-    through = {LINKS[link]: _through(os.environ.get(LINKS[link], ""), line.port) for link, line in lines.items()}
+    ways = {LINKS[link]: through(os.environ.get(LINKS[link], ""), line.port) for link, line in lines.items()}
     model = {"OPENAI_BASE_URL": f"http://127.0.0.1:{lines['model'].port}/v1", "OPENAI_API_KEY": "sk-stand-in"}
-    with web_process(**(through | model), DEFAULT_MODEL="openai/stand-in") as listening:
+    with web_process(**(ways | model), DEFAULT_MODEL="openai/stand-in") as listening:
         yield listening
 
 
-def _through(url: str, port: int) -> str:
+def through(url: str, port: int) -> str:
+    """The address, but with the port of a line to it."""
     parts = urlsplit(url)
     login, at, _ = parts.netloc.rpartition("@")
     return urlunsplit(parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))

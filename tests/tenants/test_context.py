@@ -4,6 +4,7 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
@@ -81,8 +82,6 @@ def test_the_context_is_left_after_an_error(acme):
 
 
 def test_refs_are_equal_by_id_whatever_their_epoch(acme):
-    from dataclasses import replace
-
     moved = replace(acme, alias="elsewhere_v2", epoch=2)
     assert moved == acme
     with acting_for(acme), acting_for(moved):
@@ -165,6 +164,16 @@ def test_a_verb_begun_for_another_thread_acts_for_its_tenant_and_gives_its_error
     assert [begin_for(tenant, EndUser.objects.count).result(10) for tenant in (acme, globex)] == [1, 0]
     with pytest.raises(ZeroDivisionError):
         begin_for(acme, lambda: 1 / 0).result(10)
+
+
+async def test_a_database_that_keeps_its_threads_busy_holds_up_no_other(acme, settings):
+    elsewhere, go_on = replace(acme, id=acme.id + 1_000_000, alias="elsewhere"), threading.Event()
+    waiting = [asyncio.create_task(run_for(elsewhere, go_on.wait, 20)) for _ in range(settings.DATABASE_THREADS + 1)]
+    async with asyncio.timeout(10):
+        assert await run_for(acme, lambda: current().id) == acme.id
+    assert not any(task.done() for task in waiting)
+    go_on.set()
+    assert all(await asyncio.gather(*waiting))
 
 
 async def test_a_verb_for_nobody_has_no_tenant():

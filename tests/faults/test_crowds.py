@@ -1,4 +1,4 @@
-"""A vector store that swallows every question, under a crowd that asks one tenant's documents."""
+"""A service that swallows every question, under a crowd of one tenant's visitors."""
 
 import asyncio
 import os
@@ -9,11 +9,21 @@ from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.conftest import web_process
 from tests.faults.line import Line
+from tests.faults.test_links import through
 from tests.knowledge.ingesting import read_here, unheard_of
 
-CROWD = 24  # more than there are threads, for the database and beside
+CROWD = 24  # more than there are threads, for a database and beside
 QUESTION = "What does the harbour museum cost?"
 STORED_WITHIN, ANSWERED_WITHIN, HEALED_WITHIN = 2, 10, 15  # seconds
+
+
+def line_to(variable: str) -> Line:
+    parts = urlsplit(os.environ[variable])
+    return Line(parts.hostname, parts.port)
+
+
+async def visitors(stack: AsyncExitStack, port: int, *tenants) -> list:
+    return [await stack.enter_async_context(Browser(tenant, port).socket()) for tenant in tenants]
 
 
 async def answer(chat, question: str = QUESTION, *, stored_within: float = ANSWERED_WITHIN) -> str:
@@ -25,13 +35,11 @@ async def answer(chat, question: str = QUESTION, *, stored_within: float = ANSWE
 
 
 async def test_r19_a_silent_vector_store_costs_its_askers_seconds_and_nobody_elses_question_waits(acme, globex):
-    vectors = urlsplit(os.environ["QDRANT_URL"])
-    line = Line(vectors.hostname, vectors.port)
+    line = line_to("QDRANT_URL")
     await run_for(acme, lambda: read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro.")))
     async with AsyncExitStack() as stack:
-        port = stack.enter_context(web_process(QDRANT_URL=f"http://127.0.0.1:{line.port}"))
-        crowd = [await stack.enter_async_context(Browser(acme, port).socket()) for _ in range(CROWD)]
-        other = await stack.enter_async_context(Browser(globex, port).socket())
+        port = stack.enter_context(web_process(QDRANT_URL=through(os.environ["QDRANT_URL"], line.port)))
+        other, *crowd = await visitors(stack, port, globex, *[acme] * CROWD)
         assert "12 euro" in await answer(crowd[0])
         await answer(other, "Hello?")
         line.swallowing = True
@@ -43,4 +51,18 @@ async def test_r19_a_silent_vector_store_costs_its_askers_seconds_and_nobody_els
         async with asyncio.timeout(HEALED_WITHIN):
             while "12 euro" not in await answer(crowd[0]):
                 await asyncio.sleep(0.5)
+    line.cut()
+
+
+async def test_r19_a_silent_valkey_is_waited_for_once_and_not_by_each_command(acme, globex):
+    line = line_to("REDIS_URL")
+    async with AsyncExitStack() as stack:
+        port = stack.enter_context(web_process(REDIS_URL=through(os.environ["REDIS_URL"], line.port)))
+        other, *crowd = await visitors(stack, port, globex, *[acme] * CROWD)
+        await asyncio.gather(answer(crowd[0]), answer(other))
+        line.swallowing = True
+        await asyncio.gather(*map(answer, crowd), answer(other))
+        await answer(other, stored_within=STORED_WITHIN)
+        line.mend()
+        await asyncio.gather(*map(answer, crowd), answer(other))
     line.cut()
