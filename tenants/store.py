@@ -27,12 +27,15 @@ class Silent(redis.ConnectionError):
 
 @contextmanager
 def asking() -> Iterator[None]:
-    """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer."""
+    """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer.
+
+    Whoever gives up earlier than the client does has learned nothing, and nothing is noted.
+    """
     if not _silence.may_ask():
         raise Silent("the server does not answer")
     try:
         yield
-    except (redis.TimeoutError, TimeoutError):
+    except redis.TimeoutError:
         _silence.note(answered=False)
         raise
     except redis.RedisError:
@@ -91,9 +94,9 @@ def aclient() -> redis.asyncio.Redis:
 
 
 def _forget() -> None:
-    """A forked child must not share its parent's sockets."""
-    global _sync
-    _sync = None
+    """A forked child must not share its parent's sockets, nor a lock that another thread held."""
+    global _sync, _silence
+    _sync, _silence = None, Silence(SILENT_SECONDS)
     _async.clear()
 
 
