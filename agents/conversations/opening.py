@@ -25,7 +25,9 @@ from tenants.context import current
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 
-MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
+# Questions of one conversation, behind the one that is being answered. Those that meet at its lock are counted as of
+# before it, so a burst may put a few more in line; each is answered in its turn
+MOST_WAITING = 5
 WAITING_RETRY_SECONDS = 5
 
 

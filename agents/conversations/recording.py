@@ -12,9 +12,10 @@ from agents.conversations.errors import NoConversation
 from agents.conversations.models import Conversation, Feedback, Handoff, Message, ToolCall, Turn
 from agents.conversations.records import Called, Opened, Use
 from agents.conversations.visitors import Visitor
+from metering import limits
 from metering.outbox import events as outbox
 from tenants.context import current
-from tenants.transactions import atomic
+from tenants.transactions import after_commit, atomic
 
 MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
 HANDOFF_TEXT = (
@@ -146,6 +147,9 @@ def take_over(
 
 
 def _record_lost_use(turn: Turn, use: Use) -> None:
+    used = use.input_tokens + use.output_tokens
+    # and only then: a late second sweeper must not give back what the next attempt has claimed
+    after_commit(limits.settle, turn_id=turn.pk, tokens=used, attempt=turn.attempt)
     outbox.record(
         event_id=uuid5(turn.pk, f"attempt {turn.attempt}"), kind="model", model=use.model,
         input_tokens=use.input_tokens, output_tokens=use.output_tokens, cached_tokens=use.cached_tokens,

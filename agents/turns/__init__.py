@@ -14,7 +14,6 @@ __all__ = ["begin", "drain", "follow", "launch", "open_turn", "start", "stop"]
 
 logger = logging.getLogger(__name__)
 _keeper: asyncio.Task | None = None
-_asked: set[asyncio.Task] = set()
 
 
 async def begin() -> None:
@@ -32,15 +31,14 @@ def _obey(message: bytes) -> None:
         tenant_id, _, turn = rest.partition(":")
         running.stop_here(int(tenant_id), UUID(turn))
     elif word == "sweep" and not ending.has_begun():
-        _asked.add(task := asyncio.create_task(sweep.sweep_now()))
-        task.add_done_callback(_asked.discard)
+        sweep.begin()
 
 
 async def drain() -> None:
     """Before the process ends: let running turns finish. After settings.TURN_DRAIN_SECONDS, others take them over."""
     ending.begin()
     deadline = asyncio.get_running_loop().time() + settings.TURN_DRAIN_SECONDS
-    while running.here() and asyncio.get_running_loop().time() < deadline:
+    while (running.here() or sweep.is_under_way()) and asyncio.get_running_loop().time() < deadline:
         await asyncio.sleep(0.05)
     if left := await running.hand_over():
         logger.warning("turns left to others", extra={"count": left})

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
 # For which a stored question waits for its search before its sender is told; short, because others need the thread
 SEARCH_SECONDS = 0.1
+LOOKING_SECONDS = 10  # for which an answer waits for its search, in line with others'
 
 
 @dataclass
@@ -109,8 +110,12 @@ async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) ->
     search = search or await patience.run(tenant, _search_for, opened)
     if search:
         ended = asyncio.wrap_future(search)
-        await asyncio.wait({ended})
-        if isinstance(ended.exception(), DatabaseError | TenantMoved):
+        await asyncio.wait({ended}, timeout=LOOKING_SECONDS)
+        if not ended.done():
+            ended.cancel()  # and with it the search, if it has not begun: others wait behind it
+            search = Future()
+            search.set_exception(VectorStoreDown())
+        elif isinstance(ended.exception(), DatabaseError | TenantMoved):
             search = None  # the thread that prepares may find its database
     return await patience.run(tenant, prepare, opened, None, search)
 

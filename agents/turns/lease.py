@@ -5,6 +5,7 @@ The set is only a finder: losing it loses no turn (see sweep.py). Source: notes 
 """
 
 import logging
+import time
 from uuid import UUID
 
 import redis
@@ -17,6 +18,7 @@ logger = logging.getLogger(__name__)
 
 LEASE_MS = 5_000
 RENEW_SECONDS = LEASE_MS / 1000 / 3.3
+OPENING_SECONDS = 30  # for which a claim is kept up until its turn runs; longer, whoever made it has gone
 STOP_SECONDS = 600  # how long a wish to stop is kept for an owner, or whoever takes over
 KEY = system_key("turns")
 
@@ -32,6 +34,40 @@ local lapsed = redis.call('ZRANGEBYSCORE', KEYS[1], '-inf', now, 'LIMIT', 0, 20)
 for _, member in ipairs(lapsed) do redis.call('ZADD', KEYS[1], now + ARGV[1], member) end
 return lapsed
 """
+
+_held: dict[str, float] = {}  # members that are this process's, though no turn runs yet: until when
+_is_doubtful = False  # a claim may be missing in the store
+
+
+def hold(name: str, seconds: float = OPENING_SECONDS) -> None:
+    """Keep a claim up until ``let_go``: its turn is being stored, prepared or taken over. Any thread may."""
+    _held[name] = time.monotonic() + seconds
+
+
+def let_go(name: str) -> None:
+    """Its turn runs now, or none came of it."""
+    _held.pop(name, None)
+
+
+def held() -> list[str]:
+    """The members that are held."""
+    now = time.monotonic()
+    for name in [name for name, until in _held.copy().items() if until < now]:
+        let_go(name)
+    return list(_held)
+
+
+def doubt() -> None:
+    """Something was not written: what the set holds has to be compared with the running turns."""
+    global _is_doubtful
+    _is_doubtful = True
+
+
+def take_doubt() -> bool:
+    """Whether anybody here has doubted it since the last call."""
+    global _is_doubtful
+    was, _is_doubtful = _is_doubtful, False
+    return was
 
 
 def member(turn: UUID, attempt: int) -> str:
@@ -50,6 +86,7 @@ def claim(turn: UUID, *, attempt: int) -> None:
     try:
         store.client().eval(RENEW, 1, KEY, LEASE_MS, member(turn, attempt))
     except redis.RedisError as error:
+        doubt()
         logger.warning("lease not written", extra={"turn": str(turn), "error": type(error).__name__})
 
 

@@ -47,7 +47,11 @@ class Running:
         """End its task without storing anything: another owner goes on with it."""
         self.abandoned = True
         if self.task and not self.stopped:
-            self.task.cancel()
+            self.cancel()
+
+    def cancel(self) -> None:
+        """Interrupt its task, after its first step: cancelled before, it would never run, and clean up nothing."""
+        asyncio.get_running_loop().call_soon(lambda: self.task.cancel())
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
@@ -88,17 +92,24 @@ def open_turn(
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
     turn = uuid7()
-    # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
-    lease.claim(turn, attempt=1)
+    name = lease.member(turn, 1)
+    lease.hold(name)  # until it is launched: what its answer needs may take longer than a lease
     try:
+        # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
+        lease.claim(turn, attempt=1)
         opened = opening.open_turn(
             turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
             channel=channel, begun=begun,
         )  # fmt: skip
     except PlatformError:
+        lease.let_go(name)
         lease.drop(turn, attempt=1)
         raise
+    except BaseException:  # it may be stored all the same: the claim lapses, and whoever sweeps looks
+        lease.let_go(name)
+        raise
     if not opened.new or opened.state != "agent":
+        lease.let_go(name)
         lease.drop(turn, attempt=1)
     return opened
 
@@ -109,7 +120,16 @@ async def start(tenant: TenantRef, **question) -> Opened:
     Raises  what ``open_turn`` does, and NotPublished, NotStored
     """
     opening.checked_text(question["text"])
-    return await asyncio.shield(_start(tenant, question))
+    starting = asyncio.create_task(_start(tenant, question))
+    starting.add_done_callback(_note_failure)
+    return await asyncio.shield(starting)
+
+
+def _note_failure(starting: asyncio.Task) -> None:
+    """Its sender may have gone: then nobody else hears of it. A refusal interests nobody but them."""
+    error = None if starting.cancelled() else starting.exception()
+    if error and not isinstance(error, PlatformError):
+        logger.warning("question not taken", extra={"error": type(error).__name__})
 
 
 def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
@@ -163,6 +183,7 @@ def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Run
         member = lease.member(opened.turn, opened.attempt)
     running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, ahead)
     _running[key] = running
+    lease.let_go(member)
     stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
     return running
@@ -270,7 +291,7 @@ def stop_here(tenant_id: int, turn: UUID) -> None:
 def _stop(running: Running) -> bool:
     if running.task and not running.stopped:  # once: a second cancellation would hit the storing
         running.stopped = True
-        running.task.cancel()
+        running.cancel()
     return True
 
 

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import math
 import time
+from collections import defaultdict
 from datetime import timedelta
 
 import redis
@@ -23,9 +25,14 @@ from tenants.keys import system_key
 
 logger = logging.getLogger(__name__)
 
-SIDE_BY_SIDE = 4  # turns taken over at once: where the database is away, each holds a thread that others wait for
-# While this key lives, every running turn is in the lease set; a store that was emptied has lost it
+SIDE_BY_SIDE = 4  # turns of one database taken over at once: where it is away, each holds a thread that others wait for
+# While this key lives, every running turn is taken for being in the lease set; a store that was emptied has lost it
 WHOLE_KEY = system_key("turns", "whole")
+WHOLE_SECONDS = 300  # for which a turn may stay unwatched whose owner died before its claim was written
+DOUBTFUL_SECONDS = 15  # and where claims are known to be missing; the youngest turns are not looked at
+
+_sweeps: set[asyncio.Task] = set()
+_places: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(SIDE_BY_SIDE))  # by database
 
 
 async def keep() -> None:
@@ -33,31 +40,45 @@ async def keep() -> None:
 
     After a fault of the store, sweep only once leases could be renewed again.
     """
-    healthy_since, sweeping = time.monotonic(), None
+    healthy_since = time.monotonic()
     while True:
         await asyncio.sleep(lease.RENEW_SECONDS)
         try:
             await lease.release(running.take_ended())
-            if turns := running.here():
-                await lease.renew([turn.member for turn in turns])
+            turns = running.here()
+            if members := [turn.member for turn in turns] + lease.held():
+                await lease.renew(members)
+            if turns:
                 await _obey_stops(turns)
-            is_healthy = time.monotonic() - healthy_since >= lease.LEASE_MS / 1000
-            if is_healthy and not ending.has_begun() and (sweeping is None or sweeping.done()):
-                sweeping = asyncio.create_task(sweep_now(), name="sweep")  # not awaited: leases must be renewed
+            if time.monotonic() - healthy_since >= lease.LEASE_MS / 1000 and not ending.has_begun():
+                begin()
         except redis.RedisError as error:
             healthy_since = time.monotonic()
+            lease.doubt()  # others may have died with a claim that was not written
             logger.warning("leases not renewed", extra={"error": type(error).__name__})
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("leases not renewed")
 
 
-async def sweep_now() -> None:
-    """``sweep``, as a task that nobody awaits."""
+def begin() -> None:
+    """Sweep in a task that nobody awaits: what is stuck in one sweep holds up neither renewals nor the next."""
+    _sweeps.add(task := asyncio.create_task(_sweep_now(), name="sweep"))
+    task.add_done_callback(_sweeps.discard)
+
+
+def is_under_way() -> bool:
+    """Whether turns are being taken over at the moment."""
+    return bool(_sweeps)
+
+
+async def _sweep_now() -> None:
     try:
         await sweep()
     except OperationalError as error:  # from the list of tenants
+        lease.doubt()
         logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
     except redis.RedisError as error:
+        lease.doubt()
         logger.warning("turns not taken over", extra={"error": type(error).__name__})
     except Exception:  # the outermost frame of that task
         logger.exception("sweep failed")
@@ -73,30 +94,37 @@ async def _obey_stops(turns: list[running.Running]) -> None:
 
 async def sweep() -> None:
     """Take over what nobody owns any more. Raises redis.RedisError."""
-    if not await store.aclient().exists(WHOLE_KEY):
-        await _refill()
-    mine = {turn.member for turn in running.here()}
-    lapsed = [one for one in await lease.sweep() if _name(*one) not in mine]
-    places = asyncio.Semaphore(SIDE_BY_SIDE)
-    await asyncio.gather(*(_find_owner(places, *one) for one in lapsed))  # whoever reads these answers waits
+    if lease.take_doubt():
+        await _refill(DOUBTFUL_SECONDS)
+    elif not await store.aclient().exists(WHOLE_KEY):
+        await _refill(WHOLE_SECONDS)
+    lapsed = await lease.sweep()
+    mine = {turn.member for turn in running.here()}.union(lease.held())
+    lapsed = [one for one in lapsed if _name(*one) not in mine]
+    await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
 
 
 def _name(tenant_id: int, turn, attempt: int) -> str:
     return f"{tenant_id}:{turn}:{attempt}"
 
 
-async def _find_owner(places: asyncio.Semaphore, tenant_id: int, turn, attempt: int) -> None:
-    facts = {"turn": str(turn), "tenant_id": tenant_id}
+async def _find_owner(tenant_id: int, turn, attempt: int) -> None:
+    facts, name = {"turn": str(turn), "tenant_id": tenant_id}, _name(tenant_id, turn, attempt)
+    lease.hold(name, math.inf)  # it may wait for a place longer than its lease lasts
     try:
-        async with places:
-            tenant = await run_for_nobody(directory.by_id, tenant_id)
-            if tenant:
+        tenant = await run_for_nobody(directory.by_id, tenant_id)
+        if tenant:
+            async with _places[tenant.alias]:
+                if ending.has_begun():
+                    return  # it lapses once more, for another process
                 await _take_over(tenant, turn, attempt)
-        await lease.release([_name(tenant_id, turn, attempt)])
+        await lease.release([name])
     except (redis.RedisError, OperationalError) as error:  # it lapses once more
         logger.warning("turn not taken over", extra=facts | {"error": type(error.__cause__ or error).__name__})
     except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
         logger.exception("turn not taken over", extra=facts)
+    finally:
+        lease.let_go(name)
 
 
 async def _take_over(tenant, turn, attempt: int) -> None:
@@ -112,11 +140,7 @@ async def _take_over(tenant, turn, attempt: int) -> None:
 
 
 def _claim(turn, attempt: int, said: str, stopped: bool) -> Opened | None:
-    use = _lost_use(turn, said)
-    opened = recording.take_over(turn, attempt=attempt, said=said, stopped=stopped, use=use)
-    if use:
-        limits.settle(turn_id=turn, tokens=use.input_tokens + use.output_tokens, attempt=attempt)
-    return opened
+    return recording.take_over(turn, attempt=attempt, said=said, stopped=stopped, use=_lost_use(turn, said))
 
 
 def _lost_use(turn, said: str) -> Use | None:
@@ -132,12 +156,15 @@ def _lost_use(turn, said: str) -> Use | None:
     return Use(agent.model, prompt, answer.tokens_in(len(said.encode())), 0, "estimated")
 
 
-async def _refill() -> None:
-    """Put every running turn back into the lease set: its owner renews it, or it lapses and is taken over."""
+async def _refill(seconds: int) -> None:
+    """Put every running turn back into the lease set: its owner renews it, or it lapses and is taken over.
+
+    seconds  after which to do so again
+    """
     members = await run_for_nobody(_members_of_all)
     if members:
         await store.aclient().zadd(lease.KEY, {name: (time.time() + 5) * 1000 for name in members}, nx=True)
-    await store.aclient().set(WHOLE_KEY, "1")
+    await store.aclient().set(WHOLE_KEY, "1", ex=seconds)
 
 
 def _members_of_all() -> list[str]:

@@ -40,6 +40,7 @@ if redis.call('HEXISTS', lim, 'ready') == 1 then
   redis.call('HINCRBY', lim, 'hour', used)
   redis.call('HINCRBY', lim, 'm:' .. month, used)
   redis.call('PEXPIRE', lim, ARGV[5])
+  redis.call('PEXPIRE', res, ARGV[5]) -- or a claim in the hash would outlive its time here, and never lapse
 else
   redis.call('HSET', late, settled, used)
   redis.call('PEXPIRE', late, ARGV[5])

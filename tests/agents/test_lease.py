@@ -2,6 +2,7 @@
 
 import asyncio
 from datetime import timedelta
+from functools import partial
 from uuid import uuid4
 
 import pytest
@@ -16,8 +17,9 @@ from agents.models import AgentConfig
 from agents.turns import lease, running, sweep
 from metering import limits
 from metering.outbox.models import UsageEvent
+from platform_site import ending
 from tenants import directory, store
-from tenants.context import acting_for, acting_for_platform
+from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.ids import uuid7
 from tenants.models import Tenant
 
@@ -39,6 +41,17 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
         with pytest.raises(EmptyMessage):
             running.open_turn(conversation=conversation, visitor=ANN, client_id=uuid4(), text=" ")
     assert watched(acme) == 1
+
+
+def lapse(name: str) -> None:
+    """What comes of a claim whose owner has died."""
+    lease.let_go(name)
+    store.client().zadd(lease.KEY, {name: 1})
+
+
+def state_of(tenant, turn) -> str:
+    with acting_for(tenant):
+        return Turn.objects.get(pk=turn).state
 
 
 def _orphan(tenant):
@@ -96,9 +109,83 @@ def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_publish
         )  # fmt: skip
         recording.mark_written(opened.turn)
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
-        store.client().zadd(lease.KEY, {lease.member(opened.turn, 1): 1})
+        lapse(lease.member(opened.turn, 1))
     store.client().set(sweep.WHOLE_KEY, "1")
     asyncio.run(sweep.sweep())
     with acting_for(acme):
         assert Turn.objects.get(pk=opened.turn).state == Turn.State.INTERRUPTED
         assert UsageEvent.objects.get().payload["model"] == "openai/m"
+
+
+def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
+    with acting_for(acme):
+        opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        recording.mark_written(opened.turn)
+        name = lease.member(opened.turn, 1)
+    assert name in lease.held()  # so that it is renewed
+    store.client().zadd(lease.KEY, {name: 1})
+    store.client().set(sweep.WHOLE_KEY, "1")
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, opened.turn) == Turn.State.RUNNING
+    lapse(name)
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, opened.turn) == Turn.State.INTERRUPTED
+    assert name not in lease.held()
+
+
+def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
+    with acting_for(acme):
+        opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
+        assert sweep._claim(opened.turn, 1, "Well", False).attempt == 2
+        assert limits.reserved(turn_id=opened.turn) is None  # what the first had claimed
+        limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=3_000)
+        assert sweep._claim(opened.turn, 1, "Well", False) is None
+        assert limits.reserved(turn_id=opened.turn) == 3_000
+        assert UsageEvent.objects.count() == 1
+    lease.let_go(f"{acme.id}:{opened.turn}:1")
+
+
+def test_a_process_that_ends_takes_over_nothing_more(acme, monkeypatch):
+    orphan = _orphan(acme)
+    store.client().set(sweep.WHOLE_KEY, "1")
+    monkeypatch.setattr(ending, "_begun", True)
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, orphan) == Turn.State.RUNNING
+    monkeypatch.setattr(ending, "_begun", False)
+    lapse(f"{acme.id}:{orphan}:1")
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, orphan) == Turn.State.INTERRUPTED
+
+
+def test_a_turn_whose_claim_was_not_written_is_found_once_the_store_is_doubted(acme):
+    orphan = _orphan(acme)
+    name = f"{acme.id}:{orphan}:1"
+    with acting_for(acme):
+        Turn.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    store.client().zrem(lease.KEY, name)
+    store.client().set(sweep.WHOLE_KEY, "1")
+    asyncio.run(sweep.sweep())
+    assert watched(acme) == 0
+    lease.doubt()
+    asyncio.run(sweep.sweep())
+    assert watched(acme) == 1 and store.client().ttl(sweep.WHOLE_KEY) <= sweep.DOUBTFUL_SECONDS
+    lapse(name)
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, orphan) == Turn.State.INTERRUPTED
+
+
+async def test_a_turn_that_is_stopped_or_handed_over_as_it_begins_is_cleared_away(acme):
+    question = partial(running.open_turn, conversation=uuid4(), visitor=ANN, text="Hello?")
+    stopped = await run_for(acme, question, client_id=uuid4())
+    running.launch(acme, stopped)
+    assert await running.stop(acme, stopped.conversation, stopped.turn)
+    async with asyncio.timeout(20):
+        while running.here():
+            await asyncio.sleep(0.01)
+    assert await run_for(acme, state_of, acme, stopped.turn) == Turn.State.STOPPED
+    left = await run_for(acme, question, client_id=uuid4())
+    running.launch(acme, left)
+    async with asyncio.timeout(20):
+        assert await running.hand_over() == 1
+    assert await run_for(acme, state_of, acme, left.turn) == Turn.State.RUNNING
