@@ -1,6 +1,7 @@
 """The embedding model, for the knowledge app, which knows no models itself."""
 
 import time
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -24,14 +25,11 @@ def embed(texts: list[str], kind: str) -> tuple[list[list[float]], int]:
     """
     if kind != "query":
         return llm.embed(settings.EMBEDDING_MODEL, texts, seconds=settings.MODEL_FIRST_TOKEN_SECONDS)
-    if not _silence.may_ask():
-        raise ModelUnavailable(retry_after=SILENT_SECONDS)
     llm.warm()  # its time is not the provider's
-    began = time.monotonic()
-    try:
+    until = time.monotonic() + QUERY_SECONDS
+    refusal = partial(ModelUnavailable, retry_after=SILENT_SECONDS)
+    with _silence.asking(refusal, was_in_vain=lambda error: time.monotonic() >= until):
         return llm.embed(settings.EMBEDDING_MODEL, texts, seconds=QUERY_SECONDS)
-    finally:
-        _silence.note(answered=time.monotonic() - began < QUERY_SECONDS)
 
 
 def record(*, event_id: UUID, tokens: int) -> None:

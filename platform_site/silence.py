@@ -2,6 +2,8 @@
 
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 
 class Silence:
@@ -15,8 +17,23 @@ class Silence:
         self._until: float | None = None  # while it lasts
         self._lock = threading.Lock()
 
-    def may_ask(self) -> bool:
-        """Whether to ask the service now; whoever does tells by ``note`` what came of it."""
+    @contextmanager
+    def asking(self, refusal: Callable[[], Exception], *, was_in_vain: Callable[[Exception], bool]) -> Iterator[None]:
+        """Inside, the service is asked. Whoever gives up earlier than the service's client has learned nothing.
+
+        refusal      makes what is raised instead while the service is silent
+        was_in_vain  whether what was raised inside means that no answer came in time
+        """
+        if not self._may_ask():
+            raise refusal()
+        try:
+            yield
+        except Exception as error:
+            self._note(answered=not was_in_vain(error))
+            raise
+        self._note(answered=True)
+
+    def _may_ask(self) -> bool:
         with self._lock:
             now = time.monotonic()
             if self._until is None:
@@ -26,7 +43,6 @@ class Silence:
             self._until = now + self._seconds  # the others wait for what this one finds out
             return True
 
-    def note(self, *, answered: bool) -> None:
-        """A caller was answered, be it by a refusal, or waited in vain."""
+    def _note(self, *, answered: bool) -> None:
         with self._lock:
             self._until = None if answered else time.monotonic() + self._seconds

@@ -53,8 +53,10 @@ class TenantCache(Generic[Value]):
 
     def _read_anew(self, key: tuple) -> Value:
         known = self._known.setdefault(current().id, {})
+        until = time.monotonic() + self._seconds  # before: it may be old by the time it arrives
         value = self._read(*key)
-        known[key] = (time.monotonic() + self._seconds, value)  # if it was forgotten meanwhile, nobody looks there
+        if known.get(key, (0.0, None))[0] <= until:  # else a later read was faster
+            known[key] = (until, value)  # if it was forgotten meanwhile, nobody looks there
         return value
 
     def _expiring(self, tenant_id: int) -> list[tuple]:

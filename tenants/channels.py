@@ -38,6 +38,6 @@ class HintLayer(RedisPubSubChannelLayer):
 @asynccontextmanager
 async def _in_time() -> AsyncIterator[None]:
     """Raises TimeoutError: the server is silent, or the hints before this one wait for it."""
-    with store.asking():
-        async with asyncio.timeout(SECONDS):
+    async with asyncio.timeout(SECONDS):
+        with store.asking():
             yield

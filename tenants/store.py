@@ -2,8 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from weakref import WeakKeyDictionary
 
 import redis
@@ -24,25 +23,17 @@ _async: "WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]" = WeakKeyDi
 class Silent(redis.ConnectionError):
     """The server has answered nobody for a moment and was not asked."""
 
+    def __init__(self):
+        super().__init__("the server does not answer")
 
-@contextmanager
-def asking() -> Iterator[None]:
-    """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer.
 
-    Whoever gives up earlier than the client does has learned nothing, and nothing is noted.
-    """
-    if not _silence.may_ask():
-        raise Silent("the server does not answer")
-    try:
-        yield
-    except redis.TimeoutError:
-        _silence.note(answered=False)
-        raise
-    except redis.RedisError:
-        _silence.note(answered=True)
-        raise
-    else:
-        _silence.note(answered=True)
+def asking() -> AbstractContextManager[None]:
+    """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer."""
+    return _silence.asking(Silent, was_in_vain=_timed_out)
+
+
+def _timed_out(error: Exception) -> bool:
+    return isinstance(error, redis.TimeoutError)
 
 
 class _Pipeline(Pipeline):

@@ -7,7 +7,7 @@ import os
 import time
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from functools import lru_cache, partial
 from ipaddress import ip_address
 from typing import TypeVar
 from urllib.parse import urlsplit
@@ -121,17 +121,13 @@ def ping() -> float:
 
 def read(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with little patience: somebody waits for the answer. A store that is silent is not asked."""
-    silence, answered = connection().silence, True
-    if not silence.may_ask():
-        raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS)
-    try:
+    with connection().silence.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), was_in_vain=_timed_out):
         return _ask(call, READ_PAUSES)
-    except VectorStoreDown as error:
-        source = getattr(error.__cause__, "source", None)
-        answered = not isinstance(source, TIMEOUTS) or isinstance(source, BROKEN)  # a refusal counts as both
-        raise
-    finally:
-        silence.note(answered=answered)
+
+
+def _timed_out(error: Exception) -> bool:
+    source = getattr(error.__cause__, "source", None)
+    return isinstance(source, TIMEOUTS) and not isinstance(source, BROKEN)  # urllib3 counts a refusal as both
 
 
 def write(call: Callable[[QdrantClient], Answer]) -> Answer:
@@ -171,5 +167,5 @@ def _ask(call: Callable, pauses: tuple[float, ...]):
             if error.status_code in (400, 404, 409, 413, 422):
                 raise
             raise VectorStoreDown(retry_after=RETRY_AFTER_SECONDS) from error
-        time.sleep(pause)
+        time.sleep(pause)  # on a thread that waits for nothing else; 0.05 s where somebody chats
     return None

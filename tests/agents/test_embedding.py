@@ -9,7 +9,7 @@ from metering.outbox.models import UsageEvent
 from platform_site.silence import Silence
 from tenants.context import acting_for
 from tests.doubles import openai_server
-from tests.faults.line import Line
+from tests.faults.line import Line, through
 from tests.knowledge.ingesting import found, read_here, unheard_of
 
 
@@ -37,7 +37,7 @@ def test_a_silent_model_is_waited_for_once_and_keywords_find_it_meanwhile(acme, 
     read_here(acme, document)
     address = urlsplit(provider.url)
     line = Line(address.hostname, address.port)
-    settings.OPENAI_BASE_URL = address._replace(netloc=f"127.0.0.1:{line.port}").geturl()
+    settings.OPENAI_BASE_URL = through(provider.url, line.port)
     monkeypatch.setattr(embedding, "_silence", Silence(1000))
     line.swallowing = True
     asked = len(provider.requests)

@@ -26,7 +26,7 @@ from knowledge import retrieval
 from tenants.context import acting_for, run_for
 from tests.agents.chatting import Browser
 from tests.conftest import until, web_process
-from tests.faults.line import Line
+from tests.faults.line import Line, through
 from tests.knowledge.ingesting import read_here, unheard_of
 from tests.load.wiretap import AnyReader, Tap
 from tests.processes import end, free_port
@@ -108,10 +108,12 @@ async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_onc
     line = Line(database.hostname, database.port)
     searches = []
     tap = Tap("vectors", vectors.hostname, vectors.port, AnyReader, searches)
-    through = database._replace(netloc=f"{database.username}:{database.password}@127.0.0.1:{line.port}").geturl()
-    heard = vectors._replace(netloc=f"127.0.0.1:{await tap.listen()}").geturl()
+    ways = {
+        "DATABASE_URL": through(os.environ["DATABASE_URL"], line.port),
+        "QDRANT_URL": through(os.environ["QDRANT_URL"], await tap.listen()),
+    }
     await run_for(acme, lambda: read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro.")))
-    with web_process(DATABASE_URL=through, QDRANT_URL=heard) as port:
+    with web_process(**ways) as port:
         async with Browser(acme, port).socket() as chat:
             await chat.ask("What does the museum cost?")
             await chat.until("turn.finished")
@@ -172,8 +174,7 @@ async def test_r6_without_the_model_the_question_is_kept(acme):
 async def test_r4_a_socket_that_comes_while_postgres_is_away_is_told_to_come_again(acme):
     address = urlsplit(os.environ["DATABASE_URL"])
     line = Line(address.hostname, address.port)
-    through = address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{line.port}").geturl()
-    with web_process(DATABASE_URL=through) as port:
+    with web_process(DATABASE_URL=through(os.environ["DATABASE_URL"], line.port)) as port:
         browser = Browser(acme, port)
         await asyncio.to_thread(line.cut)
         with pytest.raises(InvalidStatus) as refused:
@@ -188,8 +189,7 @@ async def test_r4_a_socket_that_comes_while_postgres_is_away_is_told_to_come_aga
 async def test_r4_postgres_gone_under_an_answer_the_same_socket_still_gets_one(acme):
     address = urlsplit(os.environ["DATABASE_URL"])
     line = Line(address.hostname, address.port)
-    through = address._replace(netloc=f"{address.username}:{address.password}@127.0.0.1:{line.port}").geturl()
-    with web_process(DATABASE_URL=through, OFFLINE_TOKEN_SECONDS="0.05") as port:
+    with web_process(DATABASE_URL=through(os.environ["DATABASE_URL"], line.port), OFFLINE_TOKEN_SECONDS="0.05") as port:
         async with Browser(acme, port).socket() as chat:
             await chat.ask("Hello, who are you?")
             await chat.until("delta")

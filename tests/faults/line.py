@@ -4,6 +4,7 @@ import contextlib
 import socket
 import threading
 import time
+from urllib.parse import urlsplit, urlunsplit
 
 BLOCK_BYTES = 65_536
 
@@ -77,6 +78,13 @@ class Line:
                     self.cut_after = None
                     self.reset()
             sink.shutdown(socket.SHUT_WR)
+
+
+def through(url: str, port: int) -> str:
+    """The address, but with the port of a line to it."""
+    parts = urlsplit(url)
+    login, at, _ = parts.netloc.rpartition("@")
+    return urlunsplit(parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
 
 
 def _close(end: socket.socket) -> None:

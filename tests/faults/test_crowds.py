@@ -8,8 +8,7 @@ from urllib.parse import urlsplit
 from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.conftest import web_process
-from tests.faults.line import Line
-from tests.faults.test_links import through
+from tests.faults.line import Line, through
 from tests.knowledge.ingesting import read_here, unheard_of
 
 CROWD = 24  # more than there are threads, for a database and beside

@@ -4,7 +4,7 @@ import asyncio
 import os
 import time
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 import httpx
 import pytest
@@ -15,7 +15,7 @@ from tests.agents.chatting import Browser
 from tests.conftest import FULL, web_process
 from tests.doubles import openai_server
 from tests.faults import history
-from tests.faults.line import Line
+from tests.faults.line import Line, through
 from tests.processes import NO_TLS
 
 ANSWERED_WITHIN, HEALED_WITHIN = 45, 15  # seconds; rows R6 and R19
@@ -50,13 +50,6 @@ def port(lines) -> Iterator[int]:
     model = {"OPENAI_BASE_URL": f"http://127.0.0.1:{lines['model'].port}/v1", "OPENAI_API_KEY": "sk-stand-in"}
     with web_process(**(ways | model), DEFAULT_MODEL="openai/stand-in") as listening:
         yield listening
-
-
-def through(url: str, port: int) -> str:
-    """The address, but with the port of a line to it."""
-    parts = urlsplit(url)
-    login, at, _ = parts.netloc.rpartition("@")
-    return urlunsplit(parts._replace(netloc=f"{login}{at}127.0.0.1:{port}"))
 
 
 async def ask(chat, text: str) -> dict:

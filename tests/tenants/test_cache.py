@@ -68,6 +68,24 @@ def test_what_was_forgotten_while_it_was_read_is_not_kept(clock):
         assert values.get() == "new"
 
 
+def test_a_slow_read_does_not_put_an_older_value_over_a_newer_one(clock):
+    stored, overtaking = ["old"], []
+
+    def read():
+        before = stored[0]
+        if not overtaking:  # it is changed elsewhere meanwhile, and somebody reads that
+            overtaking.append(True)
+            stored[0] = "new"
+            clock.seconds += 1
+            assert values.get() == "new"
+        return before
+
+    values = cache.TenantCache(read)
+    with acting_for(ONE):
+        assert values.get() == "old"
+        assert values.get() == "new"
+
+
 def test_only_what_was_asked_for_lately_and_ends_soon_is_refreshed(clock, values, asked):
     with acting_for(ONE):
         values.get("a")
