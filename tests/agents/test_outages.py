@@ -122,7 +122,8 @@ async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_onc
             await chat.ask("And the harbour?")
             while (event := await chat.next())["type"] != "error":
                 pass
-            assert event["code"] == "not_stored" and len(searches) == 1
+            assert event["code"] == "not_stored"
+            assert sum(one.new_trip for one in searches) == 1  # it may arrive in pieces
     await tap.close()
 
 
