@@ -19,8 +19,8 @@ MODEL_CHARACTERS, PROVIDER_CHARACTERS = 100, 40  # what the ledger's columns hol
 # For a statement that writes what caused the uses, too; see `parameters`. A use that has come before adds nothing
 INSERT = """
 insert into outbox_usageevent (id, occurred_at, payload)
-select id, occurred_at, payload::jsonb
-from unnest(%(use_ids)s::uuid[], %(use_times)s::timestamptz[], %(uses)s::text[]) as used (id, occurred_at, payload)
+select id, occurred_at, payload
+from jsonb_to_recordset(%(uses)s::jsonb) as used (id uuid, occurred_at timestamptz, payload jsonb)
 on conflict do nothing
 """
 
@@ -80,11 +80,8 @@ def record(**use) -> None:
 
 def parameters(events: list[Event]) -> dict:
     """What INSERT is to be run with, inside ``announced(events)``."""
-    return {
-        "use_ids": [event.id for event in events],
-        "use_times": [_time_of(event.id) for event in events],
-        "uses": [json.dumps(event.payload) for event in events],
-    }
+    uses = [{"id": str(one.id), "occurred_at": str(_time_of(one.id)), "payload": one.payload} for one in events]
+    return {"uses": json.dumps(uses)}
 
 
 @contextmanager
