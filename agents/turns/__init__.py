@@ -30,7 +30,7 @@ def _obey(message: bytes) -> None:
     if word == "stop":
         tenant_id, _, turn = rest.partition(":")
         running.stop_here(int(tenant_id), UUID(turn))
-    elif word == "sweep" and not ending.has_begun():
+    elif word == "sweep":
         sweep.begin()
 
 

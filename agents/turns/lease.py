@@ -11,14 +11,14 @@ from uuid import UUID
 import redis
 
 from tenants import store
-from tenants.context import TenantRef, acting_for, current
+from tenants.context import TenantRef, acting_for
 from tenants.keys import redis_key, system_key
 
 logger = logging.getLogger(__name__)
 
 LEASE_MS = 5_000
 RENEW_SECONDS = LEASE_MS / 1000 / 3.3
-OPENING_SECONDS = 30  # for which a claim is kept up until its turn runs; longer, whoever made it has gone
+HOLD_SECONDS = 30  # for which a claim is kept up until its turn runs; longer, whoever made it has gone
 STOP_SECONDS = 600  # how long a wish to stop is kept for an owner, or whoever takes over
 KEY = system_key("turns")
 
@@ -35,25 +35,25 @@ for _, member in ipairs(lapsed) do redis.call('ZADD', KEYS[1], now + ARGV[1], me
 return lapsed
 """
 
-_held: dict[str, float] = {}  # members that are this process's, though no turn runs yet: until when
+_held: dict[str, float] = {}  # by member that is this process's, though its turn does not run yet: until when
 _is_doubtful = False  # a claim may be missing in the store
 
 
-def hold(name: str, seconds: float = OPENING_SECONDS) -> None:
+def hold(member: str, seconds: float = HOLD_SECONDS) -> None:
     """Keep a claim up until ``let_go``: its turn is being stored, prepared or taken over. Any thread may."""
-    _held[name] = time.monotonic() + seconds
+    _held[member] = time.monotonic() + seconds
 
 
-def let_go(name: str) -> None:
+def let_go(member: str) -> None:
     """Its turn runs now, or none came of it."""
-    _held.pop(name, None)
+    _held.pop(member, None)
 
 
 def held() -> list[str]:
     """The members that are held."""
     now = time.monotonic()
-    for name in [name for name, until in _held.copy().items() if until < now]:
-        let_go(name)
+    for member in [member for member, until in _held.copy().items() if until < now]:
+        let_go(member)
     return list(_held)
 
 
@@ -70,32 +70,33 @@ def take_doubt() -> bool:
     return was
 
 
-def member(turn: UUID, attempt: int) -> str:
-    """How the set names an attempt of the current tenant's turn."""
-    return f"{current().id}:{turn}:{attempt}"
+def member_of(tenant_id: int, turn: UUID, attempt: int) -> str:
+    """How the set names an attempt of a turn."""
+    return f"{tenant_id}:{turn}:{attempt}"
 
 
-def parsed(name: bytes) -> tuple[int, UUID, int]:
+def parsed(member: bytes) -> tuple[int, UUID, int]:
     """``(tenant id, turn, attempt)`` of a member."""
-    tenant, turn, attempt = name.decode().split(":")
+    tenant, turn, attempt = member.decode().split(":")
     return int(tenant), UUID(turn), int(attempt)
 
 
-def claim(turn: UUID, *, attempt: int) -> None:
+def claim(member: str) -> None:
     """Own the turn from now on. A store that is down stops nobody: the turn runs, only its recovery comes later."""
     try:
-        store.client().eval(RENEW, 1, KEY, LEASE_MS, member(turn, attempt))
+        store.client().eval(RENEW, 1, KEY, LEASE_MS, member)
     except redis.RedisError as error:
         doubt()
-        logger.warning("lease not written", extra={"turn": str(turn), "error": type(error).__name__})
+        logger.warning("lease not written", extra={"member": member, "error": type(error).__name__})
 
 
-def drop(turn: UUID, *, attempt: int) -> None:
+def drop(member: str) -> None:
     """Take back a claim that no turn came of, so that nobody looks for it."""
+    let_go(member)
     try:
-        store.client().zrem(KEY, member(turn, attempt))
+        store.client().zrem(KEY, member)
     except redis.RedisError as error:
-        logger.warning("lease not dropped", extra={"turn": str(turn), "error": type(error).__name__})
+        logger.warning("lease not dropped", extra={"member": member, "error": type(error).__name__})
 
 
 async def renew(members: list[str]) -> None:
@@ -135,4 +136,4 @@ def _stop_key(tenant: TenantRef, turn: UUID) -> str:
 
 async def sweep() -> list[tuple[int, UUID, int]]:
     """Attempts whose owner is gone; the caller owns them now. Raises redis.RedisError."""
-    return [parsed(name) for name in await store.aclient().eval(SWEEP, 1, KEY, LEASE_MS)]
+    return [parsed(member) for member in await store.aclient().eval(SWEEP, 1, KEY, LEASE_MS)]

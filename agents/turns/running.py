@@ -5,7 +5,8 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from uuid import UUID
@@ -92,26 +93,30 @@ def open_turn(
     if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
         raise Crowded(retry_after=admission.RETRY_SECONDS)
     turn = uuid7()
-    name = lease.member(turn, 1)
-    lease.hold(name)  # until it is launched: what its answer needs may take longer than a lease
-    try:
-        # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
-        lease.claim(turn, attempt=1)
+    member = lease.member_of(current().id, turn, 1)
+    with _claimed(member):
         opened = opening.open_turn(
             turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
             channel=channel, begun=begun,
         )  # fmt: skip
+    if not opened.new or opened.state != "agent":
+        lease.drop(member)
+    return opened
+
+
+@contextmanager
+def _claimed(member: str) -> Iterator[None]:
+    """A turn is stored inside, claimed and held: until its launch its lease is renewed, however long that takes."""
+    lease.hold(member)
+    try:
+        lease.claim(member)  # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
+        yield
     except PlatformError:
-        lease.let_go(name)
-        lease.drop(turn, attempt=1)
+        lease.drop(member)
         raise
     except BaseException:  # it may be stored all the same: the claim lapses, and whoever sweeps looks
-        lease.let_go(name)
+        lease.let_go(member)
         raise
-    if not opened.new or opened.state != "agent":
-        lease.let_go(name)
-        lease.drop(turn, attempt=1)
-    return opened
 
 
 async def start(tenant: TenantRef, **question) -> Opened:
@@ -129,7 +134,7 @@ def _note_failure(starting: asyncio.Task) -> None:
     """Its sender may have gone: then nobody else hears of it. A refusal interests nobody but them."""
     error = None if starting.cancelled() else starting.exception()
     if error and not isinstance(error, PlatformError):
-        logger.warning("question not taken", extra={"error": type(error).__name__})
+        logger.error("question not taken", exc_info=error)
 
 
 def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
@@ -179,8 +184,7 @@ def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Run
     key = (tenant.id, opened.turn)
     if key in _running:
         return _running[key]
-    with acting_for(tenant):
-        member = lease.member(opened.turn, opened.attempt)
+    member = lease.member_of(tenant.id, opened.turn, opened.attempt)
     running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, ahead)
     _running[key] = running
     lease.let_go(member)
@@ -203,6 +207,7 @@ async def _run(running: Running) -> None:
         running.log.end(finished)
         if finished:
             _ended.append(running.member)
+            renewal.begin(running.tenant)
 
 
 async def _in_line(running: Running, answer: engine.Answer) -> wire.TurnFinished | None:
@@ -212,9 +217,7 @@ async def _in_line(running: Running, answer: engine.Answer) -> wire.TurnFinished
             await _wait_for_earlier(running)
         async with admission.place(running.tenant.id, partial(_say_waiting, running)):
             await _answer(running, answer)
-            finished = await _store(running, answer)
-        renewal.begin(running.tenant)
-        return finished
+            return await _store(running, answer)
     except asyncio.CancelledError:
         if not running.stopped:
             raise

@@ -1,6 +1,7 @@
 """agents.turns.lease and sweep: what is watched is what runs, and one tenant's trouble is its own."""
 
 import asyncio
+import time
 from datetime import timedelta
 from functools import partial
 from uuid import uuid4
@@ -12,9 +13,10 @@ from agents import publishing
 from agents.conversations import opening, recording
 from agents.conversations.errors import EmptyMessage, NoConversation
 from agents.conversations.models import Turn
+from agents.conversations.records import Use
 from agents.conversations.visitors import known_by
 from agents.models import AgentConfig
-from agents.turns import lease, running, sweep
+from agents.turns import lease, refill, running, sweep
 from metering import limits
 from metering.outbox.models import UsageEvent
 from platform_site import ending
@@ -24,11 +26,12 @@ from tenants.ids import uuid7
 from tenants.models import Tenant
 
 ANN, BOB = known_by("ann"), known_by("bob")
+USE = Use("openai/m", 1_000, 2, 0, "estimated")
 
 
 def watched(tenant) -> int:
     """How many leases the tenant has."""
-    return sum(lease.parsed(name)[0] == tenant.id for name in store.client().zrange(lease.KEY, 0, -1))
+    return sum(lease.parsed(member)[0] == tenant.id for member in store.client().zrange(lease.KEY, 0, -1))
 
 
 def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
@@ -43,10 +46,15 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
     assert watched(acme) == 1
 
 
-def lapse(name: str) -> None:
+def lapse(member: str) -> None:
     """What comes of a claim whose owner has died."""
-    lease.let_go(name)
-    store.client().zadd(lease.KEY, {name: 1})
+    lease.let_go(member)
+    store.client().zadd(lease.KEY, {member: 1})
+
+
+def due(member: str) -> bool:
+    """Whether whoever sweeps next takes it."""
+    return store.client().zscore(lease.KEY, member) < time.time() * 1000
 
 
 def state_of(tenant, turn) -> str:
@@ -62,7 +70,7 @@ def _orphan(tenant):
             version=publishing.live_version(),
         )  # fmt: skip
         recording.mark_written(opened.turn)
-        store.client().zadd(lease.KEY, {lease.member(opened.turn, 1): 1})
+    store.client().zadd(lease.KEY, {lease.member_of(tenant.id, opened.turn, 1): 1})
     return opened.turn
 
 
@@ -83,16 +91,15 @@ def _renamed(tenant, schema: str) -> None:
 @pytest.mark.parametrize("store_was_emptied", [False, True])
 def test_a_tenant_that_cannot_be_reached_does_not_keep_the_others_orphans_waiting(broken, globex, store_was_emptied):
     orphan = _orphan(globex)
-    with acting_for(broken):
-        store.client().zadd(lease.KEY, {lease.member(uuid7(), 1): 0})  # looked at first
-    store.client().set(sweep.WHOLE_KEY, "1")
+    store.client().zadd(lease.KEY, {lease.member_of(broken.id, uuid7(), 1): 0})  # looked at first
+    store.client().set(refill.WHOLE_KEY, "1")
     if store_was_emptied:
         with acting_for(globex):
             Turn.objects.update(started_at=timezone.now() - timedelta(minutes=1))
-        store.client().delete(lease.KEY, sweep.WHOLE_KEY)
+        store.client().delete(lease.KEY, refill.WHOLE_KEY)
         asyncio.run(sweep.sweep())  # finds it; nobody renews it
-        with acting_for(globex):  # another test's process may have found it first, and may own it now
-            store.client().zadd(lease.KEY, {lease.member(orphan, 1): 1})
+        # another test's process may have found it first, and may own it now
+        store.client().zadd(lease.KEY, {lease.member_of(globex.id, orphan, 1): 1})
     asyncio.run(sweep.sweep())
     with acting_for(globex):
         assert Turn.objects.get(pk=orphan).state == Turn.State.INTERRUPTED
@@ -109,8 +116,8 @@ def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_publish
         )  # fmt: skip
         recording.mark_written(opened.turn)
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
-        lapse(lease.member(opened.turn, 1))
-    store.client().set(sweep.WHOLE_KEY, "1")
+        lapse(lease.member_of(acme.id, opened.turn, 1))
+    store.client().set(refill.WHOLE_KEY, "1")
     asyncio.run(sweep.sweep())
     with acting_for(acme):
         assert Turn.objects.get(pk=opened.turn).state == Turn.State.INTERRUPTED
@@ -121,58 +128,81 @@ def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
     with acting_for(acme):
         opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
         recording.mark_written(opened.turn)
-        name = lease.member(opened.turn, 1)
-    assert name in lease.held()  # so that it is renewed
-    store.client().zadd(lease.KEY, {name: 1})
-    store.client().set(sweep.WHOLE_KEY, "1")
+    member = lease.member_of(acme.id, opened.turn, 1)
+    assert member in lease.held()  # so that it is renewed
+    store.client().zadd(lease.KEY, {member: 1})
+    store.client().set(refill.WHOLE_KEY, "1")
     asyncio.run(sweep.sweep())
     assert state_of(acme, opened.turn) == Turn.State.RUNNING
-    lapse(name)
+    lapse(member)
     asyncio.run(sweep.sweep())
     assert state_of(acme, opened.turn) == Turn.State.INTERRUPTED
-    assert name not in lease.held()
+    assert member not in lease.held()
 
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
     with acting_for(acme):
         opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
-        assert sweep._claim(opened.turn, 1, "Well", False).attempt == 2
+        assert recording.take_over(opened.turn, attempt=1, said="Well", use=USE).attempt == 2
         assert limits.reserved(turn_id=opened.turn) is None  # what the first had claimed
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=3_000)
-        assert sweep._claim(opened.turn, 1, "Well", False) is None
+        assert recording.take_over(opened.turn, attempt=1, said="Well", use=USE) is None
         assert limits.reserved(turn_id=opened.turn) == 3_000
         assert UsageEvent.objects.count() == 1
-    lease.let_go(f"{acme.id}:{opened.turn}:1")
+    lease.let_go(lease.member_of(acme.id, opened.turn, 1))
 
 
 def test_a_process_that_ends_takes_over_nothing_more(acme, monkeypatch):
     orphan = _orphan(acme)
-    store.client().set(sweep.WHOLE_KEY, "1")
+    store.client().set(refill.WHOLE_KEY, "1")
     monkeypatch.setattr(ending, "_begun", True)
     asyncio.run(sweep.sweep())
     assert state_of(acme, orphan) == Turn.State.RUNNING
     monkeypatch.setattr(ending, "_begun", False)
-    lapse(f"{acme.id}:{orphan}:1")
+    assert due(lease.member_of(acme.id, orphan, 1))  # for another process, at once
     asyncio.run(sweep.sweep())
     assert state_of(acme, orphan) == Turn.State.INTERRUPTED
 
 
 def test_a_turn_whose_claim_was_not_written_is_found_once_the_store_is_doubted(acme):
     orphan = _orphan(acme)
-    name = f"{acme.id}:{orphan}:1"
+    member = lease.member_of(acme.id, orphan, 1)
     with acting_for(acme):
         Turn.objects.update(started_at=timezone.now() - timedelta(minutes=1))
-    store.client().zrem(lease.KEY, name)
-    store.client().set(sweep.WHOLE_KEY, "1")
+    store.client().zrem(lease.KEY, member)
+    store.client().set(refill.WHOLE_KEY, "1")
     asyncio.run(sweep.sweep())
     assert watched(acme) == 0
     lease.doubt()
     asyncio.run(sweep.sweep())
-    assert watched(acme) == 1 and store.client().ttl(sweep.WHOLE_KEY) <= sweep.DOUBTFUL_SECONDS
-    lapse(name)
+    assert watched(acme) == 1 and 0 < store.client().ttl(refill.WHOLE_KEY) <= refill.DOUBTFUL_SECONDS
+    lapse(member)
     asyncio.run(sweep.sweep())
     assert state_of(acme, orphan) == Turn.State.INTERRUPTED
+
+
+def test_one_process_at_a_time_looks_through_all_tenants_and_the_others_go_on_doubting(acme):
+    orphan = _orphan(acme)
+    with acting_for(acme):
+        Turn.objects.update(started_at=timezone.now() - timedelta(minutes=1))
+    store.client().delete(lease.KEY)
+    store.client().set(refill.LOOKING_KEY, "1")
+    lease.doubt()
+    asyncio.run(sweep.sweep())
+    assert watched(acme) == 0
+    store.client().delete(refill.LOOKING_KEY)
+    asyncio.run(sweep.sweep())
+    assert watched(acme) == 1 and not store.client().exists(refill.LOOKING_KEY)
+    lapse(lease.member_of(acme.id, orphan, 1))
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, orphan) == Turn.State.INTERRUPTED
+
+
+def test_tenants_that_could_not_be_looked_at_are_looked_at_again_soon(broken, globex):
+    store.client().delete(refill.WHOLE_KEY)
+    asyncio.run(sweep.sweep())
+    assert 0 < store.client().ttl(refill.WHOLE_KEY) <= refill.DOUBTFUL_SECONDS
 
 
 async def test_a_turn_that_is_stopped_or_handed_over_as_it_begins_is_cleared_away(acme):
