@@ -7,8 +7,7 @@ state `opening`; the next one for the same purpose finishes it. All names derive
 
 import logging
 import secrets
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 
 import psycopg
 from django.conf import settings
@@ -56,12 +55,9 @@ def finish_shared(*, by: str, near: Database | None) -> Database:
     return _build(row, by)
 
 
-@contextmanager
-def opening_alone() -> Iterator[None]:
-    """One process at a time opens shared databases; others wait. Ends with the connection, also by a kill."""
-    with servers.connected() as server:
-        server.execute("select pg_advisory_lock(hashtext(%s), 0)", [f"{settings.INSTALL} open shared"])
-        yield
+def opening_alone() -> AbstractContextManager[None]:
+    """One process at a time opens shared databases; others wait."""
+    return servers.alone("open shared")
 
 
 def beside() -> Database | None:

@@ -1,6 +1,6 @@
 """The servers that hold databases, as the provisioning login sees them. Platform work."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import psycopg
@@ -8,6 +8,7 @@ from django.conf import settings
 from django.db import connections
 from psycopg.conninfo import conninfo_to_dict
 
+from platform_site import postgres
 from platform_site.errors import Conflict
 from tenants import databases
 from tenants.errors import NoAddress
@@ -21,8 +22,23 @@ def connected(of: Database | None = None) -> Iterator[psycopg.Connection]:
     of  on the server of this database, connected to another one there; else on our own
     """
     place = _ours() if of is None or databases.is_on_our_server(of) else _elsewhere(of)
-    with psycopg.connect(**{"connect_timeout": databases.CONNECT_SECONDS} | place, autocommit=True) as connection:
+    patience = {"connect_timeout": databases.CONNECT_SECONDS, **postgres.VANISHED}
+    with psycopg.connect(**patience | place, autocommit=True) as connection:
         yield connection
+
+
+@contextmanager
+def alone(purpose: str, *, waiting: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """One process at a time works for this purpose; others wait. Ends with the connection, also by a kill.
+
+    waiting  is called if it has to wait
+    """
+    name = [f"{settings.INSTALL} {purpose}"]
+    with connected() as server:  # whose statements have no time limit
+        if not server.execute("select pg_try_advisory_lock(hashtext(%s), 0)", name).fetchone()[0]:
+            waiting()
+            server.execute("select pg_advisory_lock(hashtext(%s), 0)", name)
+        yield
 
 
 def _ours() -> dict:

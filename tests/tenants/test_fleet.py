@@ -19,7 +19,7 @@ from psycopg import sql
 from agents.conversations.models import EndUser
 from metering.models import Subscription
 from platform_site.errors import NotFound
-from tenants import databases, fleet, names, schema_template
+from tenants import databases, fleet, names, schema_template, servers
 from tenants.context import act_for, acting_for, acting_for_platform
 from tenants.models import Database, Domain, Tenant
 from tests.conftest import until
@@ -231,8 +231,11 @@ def test_deploys_at_once_wait_for_each_other_and_rows_stay_readable_meanwhile(ac
             counts.add(act_for(acme, Subscription.objects.count))  # one of the tables whose rights are made anew
         return counts
 
+    outs = [StringIO() for _ in range(3)]
     with Threads(4) as threads:
-        deploys = [threads.submit(call_command, "deploy", stdout=StringIO()) for _ in range(3)]
+        with acting_for_platform("a test"), servers.alone("deploy"):
+            deploys = [threads.submit(call_command, "deploy", stdout=out) for out in outs]
+            until(lambda: all("Another deploy is running" in out.getvalue() for out in outs))
         assert threads.submit(read).result() == {1}
     assert [deploy.result() for deploy in deploys] == [None] * 3
 

@@ -1,14 +1,10 @@
 """Brings the databases up to this release."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
-from django.conf import settings
 from django.core.management import CommandError, call_command
 from django.core.management.base import BaseCommand
 from django.db import connections
 
-from tenants import fleet, placements, registry, rowsecurity, schema_template
+from tenants import fleet, placements, registry, rowsecurity, schema_template, servers
 from tenants.context import acting_for_platform
 
 
@@ -20,7 +16,7 @@ class Command(BaseCommand):
     def handle(self, *args, **options):
         if "owner" not in connections:
             raise CommandError("DATABASE_OWNER_URL is not set: only the owner may change the control plane.")
-        with acting_for_platform("deploy"), _alone(connections["owner"]):
+        with acting_for_platform("deploy"), servers.alone("deploy", waiting=self._say_waiting):
             call_command("migrate", database="owner", interactive=False, verbosity=0)
             for upgrade in registry.upgrades().values():
                 upgrade(connections["owner"])
@@ -32,15 +28,6 @@ class Command(BaseCommand):
         if run.failed:
             raise CommandError(run.trouble())
 
-
-@contextmanager
-def _alone(connection) -> Iterator[None]:
-    """One deploy at a time; others wait. Ends with the connection, also by a kill."""
-    name = f"{settings.INSTALL} deploy"
-    with connection.cursor() as cursor:
-        cursor.execute("select pg_advisory_lock(hashtext(%s), 0)", [name])
-    try:
-        yield
-    finally:
-        with connection.cursor() as cursor:
-            cursor.execute("select pg_advisory_unlock(hashtext(%s), 0)", [name])
+    def _say_waiting(self) -> None:
+        self.stdout.write("Another deploy is running: waiting for it to end.")
+        self.stdout.flush()
