@@ -218,7 +218,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         try:
             await self.channel_layer.group_add(self.group, self.channel_name)
         except (RedisError, OSError) as error:
-            self.group = ""
             logger.warning("group not entered", extra={"error": type(error).__name__})
 
     # --- message

@@ -8,27 +8,29 @@ from django.conf import settings
 
 from agents import llm
 from agents.errors import ModelUnavailable
+from knowledge import embedder
 from metering.outbox import events
-from platform_site.silence import Silence
+from platform_site.circuit_breaker import CircuitBreaker
 
 QUERY_SECONDS = 3  # somebody chats, and keywords find most of it
-SILENT_SECONDS = 10
+OPEN_SECONDS = 10
 
-_silence = Silence(SILENT_SECONDS)
+_breaker = CircuitBreaker(OPEN_SECONDS)
 
 
-def embed(texts: list[str], kind: str) -> tuple[list[list[float]], int]:
+def embed(texts: list[str], kind: embedder.Kind) -> tuple[list[list[float]], int]:
     """(One vector for each text, tokens used), by settings.EMBEDDING_MODEL.
 
-    kind    "passage", which a worker waits for, or "query": then a provider that is silent is not asked
+    kind    "passage": a worker waits for it; "query": QUERY_SECONDS at most for connecting and for each read, and a
+            provider that is silent is not asked
     Raises  ModelUnavailable, ModelRefused
     """
     if kind != "query":
         return llm.embed(settings.EMBEDDING_MODEL, texts, seconds=settings.MODEL_FIRST_TOKEN_SECONDS)
     llm.warm()  # its time is not the provider's
     until = time.monotonic() + QUERY_SECONDS
-    refusal = partial(ModelUnavailable, retry_after=SILENT_SECONDS)
-    with _silence.asking(refusal, was_in_vain=lambda error: time.monotonic() >= until):
+    refusal = partial(ModelUnavailable, retry_after=OPEN_SECONDS)
+    with _breaker.asking(refusal, is_timeout=lambda error: time.monotonic() >= until):
         return llm.embed(settings.EMBEDDING_MODEL, texts, seconds=QUERY_SECONDS)
 
 

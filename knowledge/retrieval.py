@@ -115,21 +115,17 @@ def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], si
 def _words(question: str, bases: list[UUID]) -> sparse.Sparse:
     """The question's terms in each language that the bases have."""
     weights: dict[int, float] = {}
-    for language in _languages(bases):
+    for language in _languages.get(*sorted(bases)):
         weights |= dict(zip(*sparse.query_vector(question, language), strict=True))
     indices = sorted(weights)
     return indices, [weights[index] for index in indices]
 
 
-def _languages(bases: list[UUID]) -> list[str]:
-    return sorted({language for base in bases if (language := _language.get(base))})
+def _read_languages(*bases: UUID) -> list[str]:
+    return sorted(set(KnowledgeBase.objects.filter(pk__in=bases).values_list("language", flat=True)))
 
 
-def _language_of(base: UUID) -> str | None:
-    return KnowledgeBase.objects.filter(pk=base).values_list("language", flat=True).first()
-
-
-_language = TenantCache(_language_of, LANGUAGE_SECONDS)  # it hardly ever changes, and a chat waits
+_languages = TenantCache(_read_languages, LANGUAGE_SECONDS)  # they hardly ever change, and a chat waits
 
 
 def _dense(question: str) -> list[float] | None:

@@ -44,6 +44,6 @@ def month() -> Month:
 
 
 @lru_cache(maxsize=2)  # two, for the hour in which the month turns
-def _month(year: int, month: int) -> Month:
-    start = datetime(year, month, 1, tzinfo=UTC)
+def _month(year: int, number: int) -> Month:
+    start = datetime(year, number, 1, tzinfo=UTC)
     return Month(start, (start + timedelta(days=32)).replace(day=1))

@@ -266,8 +266,9 @@ BODY_SECONDS = env.body_seconds
 BODY_BYTES_PER_SECOND = 8 * 1024
 API_REQUESTS_PER_MINUTE = env.api_requests_per_minute
 
-DATABASE_THREADS = 16  # of a process, for each database that its tenants live in
-BESIDE_THREADS = 8  # for what is begun ahead of its need, mostly searches
+# Of a process, for each database that its tenants live in. They stay, also where no tenant lives any more
+DATABASE_THREADS = 16
+BESIDE_THREADS = 8  # the same, for what is begun ahead of its need, mostly searches
 
 # --- domains of the tenants' own (docs/domains.md)
 DNS_SERVERS = environment.parse_servers(env.dns_servers)

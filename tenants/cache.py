@@ -14,12 +14,12 @@ Value = TypeVar("Value")
 class TenantCache(Generic[Value]):
     """Values of each tenant. Threads share them, so what is kept must not be changed.
 
-    read      gives the current tenant's value of a key; what it raises is not kept
-    lifetime  in seconds; LIFETIME_SECONDS unless given
+    read              gives the current tenant's value of a key; what it raises is not kept
+    lifetime_seconds  LIFETIME_SECONDS unless given
     """
 
-    def __init__(self, read: Callable[..., Value], lifetime: float | None = None):
-        self._read, self._lifetime = read, lifetime
+    def __init__(self, read: Callable[..., Value], lifetime_seconds: float | None = None):
+        self._read, self._given = read, lifetime_seconds
         self._known: dict[int, dict[tuple, tuple[float, Value]]] = {}  # by tenant id and key: until when, what
 
     def get(self, *key) -> Value:
@@ -48,12 +48,12 @@ class TenantCache(Generic[Value]):
             self._known.pop(tenant_id, None)
 
     @property
-    def _seconds(self) -> float:
-        return LIFETIME_SECONDS if self._lifetime is None else self._lifetime
+    def _lifetime_seconds(self) -> float:
+        return LIFETIME_SECONDS if self._given is None else self._given  # as it is now: tests shorten it
 
     def _read_anew(self, key: tuple) -> Value:
         known = self._known.setdefault(current().id, {})
-        until = time.monotonic() + self._seconds  # before: it may be old by the time it arrives
+        until = time.monotonic() + self._lifetime_seconds  # before: it may be old by the time it arrives
         value = self._read(*key)
         if known.get(key, (0.0, None))[0] <= until:  # else a later read was faster
             known[key] = (until, value)  # if it was forgotten meanwhile, nobody looks there
@@ -62,4 +62,4 @@ class TenantCache(Generic[Value]):
     def _expiring(self, tenant_id: int) -> list[tuple]:
         now = time.monotonic()
         known = self._known.get(tenant_id, {}).copy()
-        return [key for key, (until, _) in known.items() if now < until < now + self._seconds / 2]
+        return [key for key, (until, _) in known.items() if now < until < now + self._lifetime_seconds / 2]

@@ -1,8 +1,6 @@
 """The channel layer: small hints between sockets (a second tab, later the inbox), nothing that may not be lost."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from uuid import uuid4
 
 from channels_redis.pubsub import RedisPubSubChannelLayer
@@ -10,7 +8,7 @@ from channels_redis.pubsub import RedisPubSubChannelLayer
 from platform_site.waiting import Mailbox
 from tenants import store
 
-SECONDS = 2  # for a hint, which nobody misses for long
+HINT_SECONDS = 2  # nobody misses one for long
 
 
 class HintLayer(RedisPubSubChannelLayer):
@@ -27,17 +25,14 @@ class HintLayer(RedisPubSubChannelLayer):
         return channel
 
     async def group_add(self, group, channel):
-        async with _in_time():
+        """Raises store.Silent; TimeoutError: the hints before this wait for the server."""
+        if store.is_silent():
+            raise store.Silent
+        async with asyncio.timeout(HINT_SECONDS):  # it waits for no reply, so it learns nothing of the server
             await self._get_layer().group_add(group, channel)
 
     async def group_send(self, group, message):
-        async with _in_time():
-            await self._get_layer().group_send(group, message)
-
-
-@asynccontextmanager
-async def _in_time() -> AsyncIterator[None]:
-    """Raises TimeoutError: the server is silent, or the hints before this one wait for it."""
-    async with asyncio.timeout(SECONDS):
-        with store.asking():
-            yield
+        """Raises store.Silent; TimeoutError: the server is silent, or the hints before this wait for it."""
+        async with asyncio.timeout(HINT_SECONDS):
+            with store.asking():
+                await self._get_layer().group_send(group, message)

@@ -131,9 +131,8 @@ async def run_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, 
     loop = asyncio.get_running_loop()
     deadline = loop.time() + MOVE_SECONDS
     while True:
-        alias = newest(tenant).alias if isinstance(tenant, TenantRef) else "default"
         try:
-            return await _on_a_thread(alias, partial(act_for, tenant, verb, *args, **kwargs))
+            return await _on_a_thread(_alias_of(tenant), partial(act_for, tenant, verb, *args, **kwargs))
         except TenantMoved:
             if loop.time() > deadline:
                 raise
@@ -161,10 +160,17 @@ def act_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args, **kwar
 def begin_for(tenant: Union["Tenant", TenantRef], verb: Callable, /, *args) -> Future:
     """Begin a synchronous verb beside those of ``run_for``, acting for the tenant; any thread may wait for its result.
 
-    They have settings.BESIDE_THREADS threads of their own: a service that keeps these waiting keeps no other verb so.
+    They have settings.BESIDE_THREADS threads of their own for each database: a service, or a database, that keeps
+    these waiting keeps no other verb so.
     Returns  a Future whose result() raises what the verb does; a verb that none waits for must log it itself
     """
-    return _begin(partial(act_for, tenant, verb, *args), _threads("beside", settings.BESIDE_THREADS))
+    return _begin(
+        partial(act_for, tenant, verb, *args), _threads(f"beside {_alias_of(tenant)}", settings.BESIDE_THREADS)
+    )
+
+
+def _alias_of(tenant: Union["Tenant", TenantRef]) -> str:
+    return newest(tenant).alias if isinstance(tenant, TenantRef) else "default"
 
 
 def _on_a_thread(alias: str, call: Callable) -> asyncio.Future:
@@ -189,8 +195,8 @@ def _work(call: Callable, result: Future) -> None:
     try:
         result.set_result(call())
     except StopIteration as stop:
-        result.set_exception(RuntimeError(f"a verb let {stop!r} out"))  # an asyncio future
-        # refuses it where nobody sees, and whoever awaits the verb would wait for ever
+        # an asyncio future refuses it where nobody sees, and whoever awaits the verb would wait for ever
+        result.set_exception(RuntimeError(f"a verb let {stop!r} out"))
     except BaseException as error:  # noqa: BLE001  whoever awaits the verb gets it
         result.set_exception(error)
     try:

@@ -31,7 +31,7 @@ class TenantSocket:
                 found = await run_for_nobody(directory.by_host, host)
             except OperationalError as error:
                 logger.warning("host not looked up", extra={"error": type(error.__cause__ or error).__name__})
-                await _later(send)
+                await _refuse_for_now(send)
                 return
         if not isinstance(found, TenantRef) or not _same_site(origin, host, scope):
             await nowhere(scope, receive, send)
@@ -44,7 +44,7 @@ async def nowhere(scope, receive, send):
     await send({"type": "websocket.close", "code": 4403})
 
 
-async def _later(send):
+async def _refuse_for_now(send):
     """Refuse a socket that may come again: pages do by themselves."""
     headers = [(b"retry-after", str(RETRY_SECONDS).encode())]
     await send({"type": "websocket.http.response.start", "status": 503, "headers": headers})

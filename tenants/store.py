@@ -11,11 +11,11 @@ from django.conf import settings
 from redis.asyncio.client import Pipeline as AsyncPipeline
 from redis.client import Pipeline
 
-from platform_site.silence import Silence
+from platform_site.circuit_breaker import CircuitBreaker
 
-SILENT_SECONDS = 2  # after a wait in vain, for which nobody else waits in vain: a turn asks several times
+OPEN_SECONDS = 2  # after a wait in vain, for which nobody else waits in vain: a turn asks several times
 
-_silence = Silence(SILENT_SECONDS)
+_breaker = CircuitBreaker(OPEN_SECONDS)
 _sync: "_Client | None" = None
 _async: "WeakKeyDictionary[asyncio.AbstractEventLoop, _AsyncClient]" = WeakKeyDictionary()
 
@@ -29,7 +29,12 @@ class Silent(redis.ConnectionError):
 
 def asking() -> AbstractContextManager[None]:
     """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer."""
-    return _silence.asking(Silent, was_in_vain=_timed_out)
+    return _breaker.asking(Silent, is_timeout=_timed_out)
+
+
+def is_silent() -> bool:
+    """Whether the server is not to be asked at the moment."""
+    return _breaker.is_open
 
 
 def _timed_out(error: Exception) -> bool:
@@ -86,8 +91,8 @@ def aclient() -> redis.asyncio.Redis:
 
 def _forget() -> None:
     """A forked child must not share its parent's sockets, nor a lock that another thread held."""
-    global _sync, _silence
-    _sync, _silence = None, Silence(SILENT_SECONDS)
+    global _sync, _breaker
+    _sync, _breaker = None, CircuitBreaker(OPEN_SECONDS)
     _async.clear()
 
 

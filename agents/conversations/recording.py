@@ -148,7 +148,8 @@ def take_over(
 
 def _record_lost_use(turn: Turn, use: Use) -> None:
     used = use.input_tokens + use.output_tokens
-    # and only then: a late second sweeper must not give back what the next attempt has claimed
+    # Here, where the attempt is taken over: a second sweeper that comes late must not settle, for it would give back
+    # what the next attempt has claimed
     after_commit(limits.settle, turn_id=turn.pk, tokens=used, attempt=turn.attempt)
     outbox.record(
         event_id=uuid5(turn.pk, f"attempt {turn.attempt}"), kind="model", model=use.model,

@@ -78,7 +78,8 @@ async def take_turn(
 ) -> AsyncIterator[None]:
     """Answer ``opened``; each event is in ``log`` when the iterator yields, the result so far in ``answer``.
 
-    ahead  what has been done already
+    ahead  a Prepared: the model is asked at once; a Future of ``begin_search``: its passages are awaited; None: all is
+           done here
     """
     try:
         prepared = ahead if isinstance(ahead, Prepared) else await _prepared(tenant, opened, ahead)
@@ -106,7 +107,10 @@ async def take_turn(
 
 
 async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) -> Prepared:
-    """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need."""
+    """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need.
+
+    Only where the search's database failed, the thread that prepares searches once more.
+    """
     search = search or await patience.run(tenant, _search_for, opened)
     if search:
         ended = asyncio.wrap_future(search)
@@ -116,7 +120,7 @@ async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) ->
             search = Future()
             search.set_exception(VectorStoreDown())
         elif isinstance(ended.exception(), DatabaseError | TenantMoved):
-            search = None  # the thread that prepares may find its database
+            search = None
     return await patience.run(tenant, prepare, opened, None, search)
 
 

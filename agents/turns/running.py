@@ -39,7 +39,7 @@ class Running:
     opened: Opened
     log: Log
     member: str  # how the lease set names it
-    ahead: engine.Ahead = None  # what was done for its answer while its question was stored
+    ahead: engine.Ahead = None  # as engine.take_turn wants it: what was done while its question was stored
     task: asyncio.Task | None = None
     stopped: bool = False
     abandoned: bool = False

@@ -22,7 +22,7 @@ from qdrant_client.common.client_exceptions import ResourceExhaustedResponse
 from qdrant_client.http.exceptions import ResponseHandlingException, UnexpectedResponse
 
 from knowledge.errors import VectorStoreDown
-from platform_site.silence import Silence
+from platform_site.circuit_breaker import CircuitBreaker
 
 RETRY_AFTER_SECONDS = 5
 WRITE_PAUSES = (0.2, 1.0, 2.0)  # seconds before trying again; a restarted store is back within
@@ -31,7 +31,7 @@ READ_PAUSES = (0.05,)
 KEPT_CONNECTIONS = 50
 TIMEOUT_SECONDS = 10
 SEARCH_SECONDS = 3  # somebody who chats waits for it
-SILENT_SECONDS = 5  # after a read in vain, for which nobody else waits in vain
+OPEN_SECONDS = 5  # after a read in vain, for which nobody else waits in vain
 # What a restarted store shows to a connection that was kept: the request was not carried out, or may be repeated
 BROKEN = (httpx.NetworkError, httpx.RemoteProtocolError, urllib3.exceptions.ProtocolError,
           urllib3.exceptions.NewConnectionError)  # fmt: skip
@@ -46,7 +46,7 @@ class Connection:
     def __init__(self, client: QdrantClient, pool: urllib3.HTTPConnectionPool, headers: dict[str, str], path: str):
         self.client, self.pool = client, pool
         self.facts: dict[str, tuple] = {}
-        self.silence = Silence(SILENT_SECONDS)
+        self.breaker = CircuitBreaker(OPEN_SECONDS)
         self._headers, self._path = headers, path
 
     def fetch(self, path: str, body: dict | None) -> dict:
@@ -121,7 +121,7 @@ def ping() -> float:
 
 def read(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with little patience: somebody waits for the answer. A store that is silent is not asked."""
-    with connection().silence.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), was_in_vain=_timed_out):
+    with connection().breaker.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), is_timeout=_timed_out):
         return _ask(call, READ_PAUSES)
 
 

@@ -6,7 +6,7 @@ from uuid import UUID
 
 from knowledge.sparse import Sparse
 from knowledge.vectors.collection import Facts, dense_name, facts_of
-from knowledge.vectors.connection import fetch, read, unless_missing
+from knowledge.vectors.connection import fetch
 from tenants import keys
 
 CANDIDATES = 16  # of each kind of search; 20 took a fifteenth longer
@@ -127,9 +127,9 @@ def _complete(alias: str, found: _Found, best: list[str]) -> list[str]:
     """Fetch what a point without a dense vector did not bring along (stored before there was a model)."""
     bare = [point for point in best if point not in found.payloads]
     if bare:
-        records = unless_missing(read, lambda client: client.retrieve(alias, bare, with_payload=True))
-        for record in records or []:
-            found.payloads[record.id] = record.payload or {}
+        answer = fetch(f"/collections/{alias}/points", {"ids": bare, "with_payload": True})
+        for record in answer["result"] if answer else []:
+            found.payloads[record["id"]] = record.get("payload") or {}
     return [point for point in best if point in found.payloads]
 
 

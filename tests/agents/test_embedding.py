@@ -6,7 +6,7 @@ import pytest
 
 from agents import embedding
 from metering.outbox.models import UsageEvent
-from platform_site.silence import Silence
+from platform_site.circuit_breaker import CircuitBreaker
 from tenants.context import acting_for
 from tests.doubles import openai_server
 from tests.faults.line import Line, through
@@ -38,7 +38,7 @@ def test_a_silent_model_is_waited_for_once_and_keywords_find_it_meanwhile(acme, 
     address = urlsplit(provider.url)
     line = Line(address.hostname, address.port)
     settings.OPENAI_BASE_URL = through(provider.url, line.port)
-    monkeypatch.setattr(embedding, "_silence", Silence(1000))
+    monkeypatch.setattr(embedding, "_breaker", CircuitBreaker(1000))
     line.swallowing = True
     asked = len(provider.requests)
     assert found(acme, "When does the pool open?")[0].document == document

@@ -1,0 +1,57 @@
+"""A circuit breaker: spares callers the wait for a service that answered nobody lately, for each would hold a thread.
+
+Source: M. Nygard, Release It!, chapter 5.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+
+class CircuitBreaker:
+    """What is known of one service. Threads share it.
+
+    open_seconds  after a timeout, during which nobody asks; then one caller at a time finds out whether it answers
+    """
+
+    def __init__(self, open_seconds: float):
+        self._open_seconds = open_seconds
+        self._until: float | None = None  # while it is open
+        self._lock = threading.Lock()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether the service is not to be asked at the moment."""
+        until = self._until
+        return until is not None and time.monotonic() < until
+
+    @contextmanager
+    def asking(self, refusal: Callable[[], Exception], *, is_timeout: Callable[[Exception], bool]) -> Iterator[None]:
+        """Inside, the service is asked. A caller who is cancelled before the end has learned nothing.
+
+        refusal     makes what is raised instead while the breaker is open
+        is_timeout  whether what was raised inside means that no answer came in time
+        """
+        if not self._may_ask():
+            raise refusal()
+        try:
+            yield
+        except Exception as error:
+            self._note(answered=not is_timeout(error))
+            raise
+        self._note(answered=True)
+
+    def _may_ask(self) -> bool:
+        with self._lock:
+            now = time.monotonic()
+            if self._until is None:
+                return True
+            if now < self._until:
+                return False
+            self._until = now + self._open_seconds  # the others wait for what this one finds out
+            return True
+
+    def _note(self, *, answered: bool) -> None:
+        with self._lock:
+            self._until = None if answered else time.monotonic() + self._open_seconds
