@@ -18,7 +18,7 @@ def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
                 raise error
     except Refused:
         return False
-    except (Exception, KeyboardInterrupt, asyncio.CancelledError) as raised:
+    except (ValueError, TimeoutError, KeyboardInterrupt, asyncio.CancelledError) as raised:
         assert raised is error
     return True
 
