@@ -30,7 +30,7 @@ def embed(texts: list[str], kind: embedder.Kind) -> tuple[list[list[float]], int
     llm.warm()  # its time is not the provider's
     until = time.monotonic() + QUERY_SECONDS
     refusal = partial(ModelUnavailable, retry_after=OPEN_SECONDS)
-    with _breaker.asking(refusal, is_timeout=lambda error: time.monotonic() >= until):
+    with _breaker.asking(refusal, is_failure=lambda error: time.monotonic() >= until):
         return llm.embed(settings.EMBEDDING_MODEL, texts, seconds=QUERY_SECONDS)
 
 

@@ -4,10 +4,14 @@ from platform_site.errors import PlatformError, TemporaryFailure
 
 
 class ModelUnavailable(TemporaryFailure):
-    """The model does not answer now: overloaded, slow, unreachable. details: retry_after (seconds)"""
+    """The model does not answer now: overloaded, slow, unreachable. details: retry_after (seconds)
+
+    told_seconds  how long the provider itself asks to wait; None: it does not say
+    """
 
     code = "model_unavailable"
     text = "The assistant is not available right now. Please try again shortly."
+    told_seconds: int | None = None
 
 
 class ModelRefused(PlatformError):

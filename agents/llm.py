@@ -7,6 +7,7 @@ import asyncio
 import importlib
 import json
 import logging
+import math
 import os
 import threading
 from collections import namedtuple
@@ -124,16 +125,17 @@ async def close() -> None:
         await _loaded.clients.close()
 
 
-async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | Finish]:
+async def stream(request: Request, *, first_by: float = math.inf) -> AsyncIterator[Delta | ToolCall | Usage | Finish]:
     """Ask a model; yield the text as it comes, then the tool calls, then one Usage and one Finish.
 
     A stream that breaks off after its first words, stalls or ends without its end marks is "incomplete": its tool
     calls are withheld, its usage is estimated. Close the iterator to stop the model.
 
-    Raises  ModelUnavailable, ModelRefused; if the provider had accepted the request, after an estimated Usage
-    Limits  settings.MODEL_CONNECT_SECONDS, _FIRST_TOKEN_, _BETWEEN_TOKENS_, _TOTAL_SECONDS
+    first_by  the loop's time by which the first word must have come
+    Raises    ModelUnavailable, ModelRefused; if the provider had accepted the request, after an estimated Usage
+    Limits    settings.MODEL_CONNECT_SECONDS, _FIRST_TOKEN_, _BETWEEN_TOKENS_, _TOTAL_SECONDS
     """
-    answer, failure, deadlines = Answer(), None, _Deadlines()
+    answer, failure, deadlines = Answer(), None, _Deadlines(first_by)
     response = await _open(request, deadlines)
     raw = answer_reading.raw_body(response)
     texts = answer_reading.from_body(raw, answer) if raw else answer_reading.from_chunks(response, answer)
@@ -164,10 +166,10 @@ async def stream(request: Request) -> AsyncIterator[Delta | ToolCall | Usage | F
 class _Deadlines:
     """Until when the next word must be there, on the loop's clock."""
 
-    def __init__(self):
+    def __init__(self, first_by: float):
         now = asyncio.get_running_loop().time()
         self.total = now + settings.MODEL_TOTAL_SECONDS
-        self.next = min(self.total, now + settings.MODEL_FIRST_TOKEN_SECONDS)
+        self.next = min(self.total, first_by, now + settings.MODEL_FIRST_TOKEN_SECONDS)
 
     def renew(self) -> None:
         now = asyncio.get_running_loop().time()
@@ -258,12 +260,15 @@ def _failure(error: Exception, request: Request) -> PlatformError:
     if reason := _REFUSALS_BY_NAME.get(kind) or _REFUSALS.get(status):
         return ModelRefused(reason=reason)
     headers = getattr(error, "litellm_response_headers", None) or {}
-    return ModelUnavailable(retry_after=_seconds(headers.get("retry-after")))
+    told = _seconds(headers.get("retry-after"))
+    unavailable = ModelUnavailable(retry_after=told or RETRY_SECONDS)
+    unavailable.told_seconds = told
+    return unavailable
 
 
-def _seconds(retry_after: str | None) -> int:
-    wanted = int(retry_after) if (retry_after or "").isdecimal() else RETRY_SECONDS
-    return max(1, min(wanted, RETRY_SECONDS_MOST))
+def _seconds(retry_after: str | None) -> int | None:
+    """What the header says; None where it is missing, or says a date."""
+    return max(1, min(int(retry_after), RETRY_SECONDS_MOST)) if (retry_after or "").isdecimal() else None
 
 
 def _input_tokens(request: Request) -> int:

@@ -12,11 +12,13 @@ from contextlib import contextmanager
 class CircuitBreaker:
     """What is known of one service. Threads share it.
 
-    open_seconds  after a timeout, during which nobody asks; then one caller at a time finds out whether it answers
+    open_seconds  during which nobody asks; then one caller at a time finds out whether it answers
+    failures      one after the other, after which it opens
     """
 
-    def __init__(self, open_seconds: float):
-        self._open_seconds = open_seconds
+    def __init__(self, open_seconds: float, *, failures: int = 1):
+        self._open_seconds, self._failures = open_seconds, failures
+        self._failed = 0
         self._until: float | None = None  # while it is open
         self._lock = threading.Lock()
 
@@ -27,18 +29,18 @@ class CircuitBreaker:
         return until is not None and time.monotonic() < until
 
     @contextmanager
-    def asking(self, refusal: Callable[[], Exception], *, is_timeout: Callable[[Exception], bool]) -> Iterator[None]:
+    def asking(self, refusal: Callable[[], Exception], *, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
         """Inside, the service is asked. A caller who is cancelled before the end has learned nothing.
 
         refusal     makes what is raised instead while the breaker is open
-        is_timeout  whether what was raised inside means that no answer came in time
+        is_failure  whether what was raised inside means that it does not answer; a refusal is an answer
         """
         if not self._may_ask():
             raise refusal()
         try:
             yield
         except Exception as error:
-            self._note(answered=not is_timeout(error))
+            self._note(answered=not is_failure(error))
             raise
         self._note(answered=True)
 
@@ -54,4 +56,6 @@ class CircuitBreaker:
 
     def _note(self, *, answered: bool) -> None:
         with self._lock:
-            self._until = None if answered else time.monotonic() + self._open_seconds
+            self._failed = 0 if answered else self._failed + 1
+            is_open = self._failed >= self._failures
+            self._until = time.monotonic() + self._open_seconds if is_open else None

@@ -29,7 +29,7 @@ class Silent(redis.ConnectionError):
 
 def asking() -> AbstractContextManager[None]:
     """Inside, the server is asked. Raises Silent instead while it leaves all who ask without an answer."""
-    return _breaker.asking(Silent, is_timeout=_timed_out)
+    return _breaker.asking(Silent, is_failure=_timed_out)
 
 
 def is_silent() -> bool:

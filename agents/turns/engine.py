@@ -16,7 +16,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import DatabaseError
 
-from agents import assembly, llm, publishing, tools, wire
+from agents import assembly, llm, publishing, retries, tools, wire
 from agents.conversations import recording
 from agents.conversations.records import Called, Opened, Use
 from agents.errors import ModelRefused, ModelUnavailable
@@ -166,10 +166,12 @@ async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer
     """Ask the model, run the tools it calls, ask again; at most settings.TURN_TOOL_ROUNDS times."""
     for _ in range(settings.TURN_TOOL_ROUNDS):
         calls: list[llm.ToolCall] = []
-        before, paid = len(answer.text), len(answer.uses)
+        before, uncounted = len(answer.text), False
         try:
-            async for part in llm.stream(request):
+            async for part in retries.stream(request):
                 match part:
+                    case retries.Asked() | retries.Unanswered():
+                        uncounted = isinstance(part, retries.Asked)
                     case llm.Delta(text=text):
                         answer.text += text
                         log.append(wire.Delta, text=text)
@@ -178,10 +180,11 @@ async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer
                         calls.append(part)
                     case llm.Usage():
                         answer.uses.append(_use(request.model, part))
+                        uncounted = False
                     case llm.Finish(reason=reason):
                         answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
         except asyncio.CancelledError:
-            if len(answer.uses) == paid:  # stopped: the provider will not say what it counted
+            if uncounted:  # stopped: the provider will not say what it counted
                 answer.uses.append(_use(request.model, llm.estimate(request, answer.text[before:])))
             raise
         if not calls:

@@ -121,7 +121,7 @@ def ping() -> float:
 
 def read(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with little patience: somebody waits for the answer. A store that is silent is not asked."""
-    with connection().breaker.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), is_timeout=_timed_out):
+    with connection().breaker.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), is_failure=_timed_out):
         return _ask(call, READ_PAUSES)
 
 

@@ -3,6 +3,7 @@
 A local server speaks OpenAI's API; the last user message orders what it does (tests/doubles/openai_server.py).
 """
 
+import asyncio
 from uuid import uuid4
 
 import pytest
@@ -112,15 +113,76 @@ async def test_r7_a_stream_without_its_end_mark_is_incomplete_and_says_so(browse
     assert payload["certainty"] == "estimated"
 
 
-@pytest.mark.parametrize("order", ["[[status=500]]", "[[status=429]]", "[[status=401]]"])
-async def test_r6_a_provider_that_fails_is_told_plainly_and_the_question_is_kept(browser, acme, order):
+def tries(provider, question: str) -> int:
+    """How often the provider was asked it."""
+    return sum(request.body["messages"][-1]["content"] == question for request in list(provider.requests))
+
+
+@pytest.mark.parametrize(("order", "asked"), [("[[status=500]]", 3), ("[[status=429]]", 3), ("[[status=401]]", 1)])
+async def test_r6_a_provider_that_fails_is_told_plainly_and_the_question_is_kept(browser, acme, provider, order, asked):
+    before = tries(provider, order)
     finished, events = await answer_to(browser, order)
-    assert finished["outcome"] == "failed"
-    error = next(event for event in events if event["type"] == "error")
+    assert finished["outcome"] == "failed" and tries(provider, order) - before == asked
+    [error] = [event for event in events if event["type"] == "error"]
     assert error["code"] in ("model_unavailable", "model_refused")
     assert "sk-" not in str(events)
     texts = await run_for(acme, lambda: [message.text for message in Message.objects.order_by("seq")])
     assert texts == [order]
+
+
+@pytest.mark.parametrize("failure", [Reply(status=503), Reply(status=429, retry_after="1"), Reply(abort=True, cut=0)])
+async def test_r6_a_provider_that_fails_before_its_first_word_is_asked_again(browser, acme, provider, failure):
+    question = f"Are you open? {uuid4()}"
+    provider.script(failure, Reply(text="Yes."), to=question)
+    finished, events = await answer_to(browser, question)
+    assert (finished["outcome"], finished["message"]["text"], tries(provider, question)) == ("done", "Yes.", 2)
+    assert not any(event["type"] == "error" for event in events)
+    accepted = failure.status == 200  # then the provider counts the first try, too
+    assert await run_for(acme, lambda: _certainties(finished["turn"])) == ["estimated"] * accepted + ["exact"]
+
+
+def _certainties(turn: str) -> list[str]:
+    """Of all uses of a turn, whether or not the ledger has them yet."""
+    waiting = {event.id: event.payload["certainty"] for event in UsageEvent.objects.filter(payload__turn_id=turn)}
+    known = {record.event_id: record.certainty for record in UsageRecord.objects.filter(turn_id=turn)}
+    return sorted((waiting | known).values())
+
+
+async def test_r6_a_provider_that_wants_to_be_left_alone_for_long_is_not_asked_again(browser, provider):
+    question = f"Are you open? {uuid4()}"
+    provider.script(Reply(status=429, retry_after="30"), to=question)
+    finished, events = await answer_to(browser, question)
+    [error] = [event for event in events if event["type"] == "error"]
+    assert (finished["outcome"], error["retry_after"], tries(provider, question)) == ("failed", 30, 1)
+
+
+async def test_r6_a_model_that_answers_nobody_is_left_alone_by_its_tenant_and_by_no_other(
+    browser, globex, provider, model_process
+):
+    for _ in range(2):
+        await answer_to(browser, "[[status=500]]")
+    question = f"[[say=Yes.]] {uuid4()}"
+    finished, events = await answer_to(browser, question)
+    [error] = [event for event in events if event["type"] == "error"]
+    assert (finished["outcome"], error["code"], tries(provider, question)) == ("failed", "model_unavailable", 0)
+    finished, _ = await answer_to(Browser(globex, model_process), question)
+    assert finished["outcome"] == "done"
+
+
+async def test_a_question_that_is_stopped_between_two_tries_counts_nothing(browser, acme, provider):
+    question = f"Are you open? {uuid4()}"
+    provider.script(Reply(status=429, retry_after="5"), Reply(text="Yes."), to=question)
+    async with browser.socket() as chat:
+        await chat.ask(question)
+        accepted = await chat.until("accepted")
+        async with asyncio.timeout(20):
+            while not tries(provider, question):
+                await asyncio.sleep(0.02)
+        await asyncio.sleep(0.3)  # its refusal has arrived
+        await chat.send({"type": "stop", "turn": accepted["turn"]})
+        finished = await chat.until("turn.finished")
+    assert (finished["outcome"], finished["message"], tries(provider, question)) == ("stopped", None, 1)
+    assert await run_for(acme, lambda: _certainties(finished["turn"])) == []
 
 
 async def test_r7_an_answer_cut_before_its_first_word_stores_no_message(browser, acme):

@@ -13,7 +13,7 @@ class Refused(Exception):
 def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
     """Whether the service was asked; error: what came of it."""
     try:
-        with breaker.asking(Refused, is_timeout=lambda error: isinstance(error, TimeoutError)):
+        with breaker.asking(Refused, is_failure=lambda error: isinstance(error, TimeoutError)):
             if error:
                 raise error
     except Refused:

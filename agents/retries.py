@@ -1,0 +1,82 @@
+"""Asks a model again that did not answer, and for a moment not at all one that answers nobody.
+
+Never after its first word, for that has been shown. Source: notes on security, row R6.
+"""
+
+import asyncio
+import random
+from collections import defaultdict
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from functools import partial
+
+from django.conf import settings
+
+from agents import llm
+from agents.errors import ModelUnavailable
+from platform_site.circuit_breaker import CircuitBreaker
+from tenants.context import current
+
+PAUSES = (0.5, 1.5)  # seconds before the second and the third try, each by up to a half shorter or longer
+WAIT_SECONDS_MOST = 10  # for a provider that says when to come; who asks for more is not asked again
+FAILURES = 5  # one after the other, after which nobody asks for
+OPEN_SECONDS = 15  # more than anybody waits, so that nobody waits for the breaker
+
+# By tenant and model: what one tenant's questions do to a provider is no other's trouble
+_breakers: defaultdict[tuple[int, str], CircuitBreaker] = defaultdict(
+    lambda: CircuitBreaker(OPEN_SECONDS, failures=FAILURES)
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The provider has the question now and may count it."""
+
+
+@dataclass(frozen=True)
+class Unanswered:
+    """It counts nothing but what Usage has said; it is asked again in a moment."""
+
+
+async def stream(request: llm.Request) -> AsyncIterator:
+    """``llm.stream`` for the current tenant, begun up to three times within settings.MODEL_PATIENCE_SECONDS.
+
+    Yields  Asked before each try, what ``llm.stream`` yields, and Unanswered after a try that another follows
+    Raises  ModelUnavailable, ModelRefused
+    """
+    loop = asyncio.get_running_loop()
+    until = loop.time() + settings.MODEL_PATIENCE_SECONDS
+    breaker = _breakers[current().id, request.model]
+    for pause in (*PAUSES, None):
+        try:
+            async with aclosing(_tried(request, breaker, until)) as parts:
+                async for part in parts:
+                    yield part
+            return
+        except ModelUnavailable as error:
+            wait = _seconds_until_next(error, pause)
+            if wait is None or loop.time() + wait >= until:
+                raise
+        yield Unanswered()
+        await asyncio.sleep(wait)
+
+
+async def _tried(request: llm.Request, breaker: CircuitBreaker, until: float) -> AsyncIterator:
+    refusal = partial(ModelUnavailable, retry_after=OPEN_SECONDS)
+    async with aclosing(llm.stream(request, first_by=until)) as parts:
+        with breaker.asking(refusal, is_failure=lambda error: isinstance(error, ModelUnavailable)):
+            yield Asked()
+            async for part in parts:
+                yield part
+                if not isinstance(part, llm.Usage):  # which comes before a failure, too
+                    break
+        async for part in parts:
+            yield part
+
+
+def _seconds_until_next(error: ModelUnavailable, pause: float | None) -> float | None:
+    """None: there is no other try."""
+    if pause is None or error.details["retry_after"] > WAIT_SECONDS_MOST:
+        return None
+    return error.told_seconds or random.uniform(0.5, 1.5) * pause  # noqa: S311  spreads load, guards nothing
