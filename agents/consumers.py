@@ -32,6 +32,7 @@ CLOSE_AGAIN = 1012
 RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
 LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
+ENTER_AGAIN_SECONDS = 3
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
@@ -201,24 +202,29 @@ class ChatConsumer(AsyncWebsocketConsumer):
     async def _begin(self):
         if not self.begun:
             self.begun = True
-            await self._enter_group()
-            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back())
+            entered = await self._enter_group()
+            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
 
-    async def _look_back(self):
-        """Of what others said while it entered the group, a socket has not heard."""
+    async def _look_back(self, entered: bool):
+        """Of what others said before it had entered the group, a socket has not heard."""
+        while not entered:
+            await asyncio.sleep(ENTER_AGAIN_SECONDS)
+            entered = await self._enter_group()
         await asyncio.sleep(LOOK_BACK_SECONDS)
         with suppress(OperationalError, OSError):
             if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                 await self._catch_up()
 
-    async def _enter_group(self):
-        """Other sockets of the conversation (a second tab) hear of what happens here. Works without, too."""
+    async def _enter_group(self) -> bool:
+        """Other sockets of the conversation (a second tab) hear of what happens here. False: Valkey is away."""
         with acting_for(self.tenant):
             self.group = channel_group("conversation", self.conversation)
         try:
             await self.channel_layer.group_add(self.group, self.channel_name)
         except (RedisError, OSError) as error:
             logger.warning("group not entered", extra={"error": type(error).__name__})
+            return False
+        return True
 
     # --- message
 

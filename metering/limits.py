@@ -14,6 +14,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.conf import settings
+from django.db import OperationalError
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
@@ -137,7 +138,7 @@ def _charge(use_id: UUID, tokens: int, settled: str) -> None:
             [redis_key("lim"), redis_key("res"), redis_key("lim", "late"), settled],
             [use_id.hex, tokens, clock.month().name, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
         )
-    except RedisError as error:
+    except (RedisError, OperationalError) as error:  # the latter from the month, which PostgreSQL says once a minute
         _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
         logger.warning("use not settled", extra={"error": type(error).__name__})
 

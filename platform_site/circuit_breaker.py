@@ -3,6 +3,7 @@
 Source: M. Nygard, Release It!, chapter 5.
 """
 
+import math
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,12 +14,13 @@ class CircuitBreaker:
     """What is known of one service. Threads share it.
 
     open_seconds  during which nobody asks; then one caller at a time finds out whether it answers
-    failures      one after the other, after which it opens
+    failures      one after the other, with no answer to anybody since they began, after which it opens
     """
 
     def __init__(self, open_seconds: float, *, failures: int = 1):
         self._open_seconds, self._failures = open_seconds, failures
         self._failed = 0
+        self._answered_at = -math.inf
         self._until: float | None = None  # while it is open
         self._lock = threading.Lock()
 
@@ -37,12 +39,16 @@ class CircuitBreaker:
         """
         if not self._may_ask():
             raise refusal()
+        began = time.monotonic()
         try:
             yield
         except Exception as error:
-            self._note(answered=not is_failure(error))
+            if is_failure(error):
+                self._note_failure(began)
+            else:
+                self._note_answer()
             raise
-        self._note(answered=True)
+        self._note_answer()
 
     def _may_ask(self) -> bool:
         with self._lock:
@@ -54,8 +60,14 @@ class CircuitBreaker:
             self._until = now + self._open_seconds  # the others wait for what this one finds out
             return True
 
-    def _note(self, *, answered: bool) -> None:
+    def _note_answer(self) -> None:
         with self._lock:
-            self._failed = 0 if answered else self._failed + 1
-            is_open = self._failed >= self._failures
-            self._until = time.monotonic() + self._open_seconds if is_open else None
+            self._failed, self._until, self._answered_at = 0, None, time.monotonic()
+
+    def _note_failure(self, began: float) -> None:
+        with self._lock:
+            if self._answered_at > began:  # it answers others: only this was too much for it
+                return
+            self._failed += 1
+            if self._failed >= self._failures:
+                self._until = time.monotonic() + self._open_seconds

@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
 
-from django.db import DatabaseError, OperationalError
+from django.db import DatabaseError, InterfaceError, OperationalError
 from django.utils import timezone
 
 from agents.conversations.models import Turn
@@ -37,14 +37,17 @@ _is_looking = False  # this process, perhaps for longer than its key lives
 
 async def where_needed() -> None:
     """Look through all tenants if claims may be missing and nobody looks. Raises redis.RedisError, OperationalError."""
-    in_doubt = lease.take_doubt()
+    in_doubt, done = lease.take_doubt(), False
     if not in_doubt and await store.aclient().exists(WHOLE_KEY):
         return
-    async with _looking() as nobody_else:
-        if nobody_else:
-            await _refill(DOUBTFUL_SECONDS if in_doubt else WHOLE_SECONDS)
-        elif in_doubt:
-            lease.doubt()  # whoever looks may have seen that tenant already
+    try:
+        async with _looking() as nobody_else:
+            if nobody_else:
+                await _refill(DOUBTFUL_SECONDS if in_doubt else WHOLE_SECONDS)
+                done = True
+    finally:
+        if in_doubt and not done:
+            lease.doubt()  # also where another looks, who may have seen that tenant already
 
 
 @asynccontextmanager
@@ -87,7 +90,7 @@ async def _look_through(tenants: list[TenantRef]) -> tuple[list[str], bool]:
         try:
             async with asyncio.timeout(TENANT_SECONDS):
                 members += await run_for(tenant, _members)
-        except (OperationalError, TimeoutError) as error:
+        except (OperationalError, InterfaceError, TimeoutError) as error:
             logger.warning("running turns not looked for", extra=facts | {"error": type(error).__name__})
             return members, False
         except DatabaseError:  # its own trouble

@@ -5,6 +5,8 @@ import logging
 import math
 import time
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import redis
@@ -26,6 +28,7 @@ logger = logging.getLogger(__name__)
 TAKEOVERS_AT_ONCE = 4  # of one database: where it is away, each holds a thread that others wait for
 
 _sweeps: set[asyncio.Task] = set()
+_taking_over = 0  # sweeps that have taken something, or are about to
 _takeovers: defaultdict[str, asyncio.Semaphore] = defaultdict(lambda: asyncio.Semaphore(TAKEOVERS_AT_ONCE))  # by alias
 
 
@@ -67,14 +70,13 @@ def begin() -> None:
 
 def is_under_way() -> bool:
     """Whether turns are being taken over at the moment."""
-    return bool(_sweeps)
+    return _taking_over > 0
 
 
 async def _sweep_now() -> None:
     try:
         await sweep()
     except OperationalError as error:  # from the list of tenants
-        lease.doubt()
         logger.warning("turns not looked for", extra={"error": type(error.__cause__ or error).__name__})
     except redis.RedisError as error:
         lease.doubt()
@@ -94,10 +96,21 @@ async def _obey_stops(turns: list[running.Running]) -> None:
 async def sweep() -> None:
     """Take over what nobody owns any more. Raises redis.RedisError, OperationalError."""
     await refill.where_needed()
-    lapsed = await lease.sweep()
-    mine = {turn.member for turn in running.here()}.union(lease.held())
-    lapsed = [one for one in lapsed if lease.member_of(*one) not in mine]
-    await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
+    with _counted():
+        lapsed = await lease.sweep()
+        mine = {turn.member for turn in running.here()}.union(lease.held())
+        lapsed = [one for one in lapsed if lease.member_of(*one) not in mine]
+        await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    global _taking_over
+    _taking_over += 1
+    try:
+        yield
+    finally:
+        _taking_over -= 1
 
 
 async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
@@ -112,7 +125,7 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
                     return
                 await _take_over(tenant, turn, attempt)
         await lease.release([member])
-    except (redis.RedisError, OperationalError) as error:  # it lapses once more
+    except (redis.RedisError, OperationalError) as error:  # both claims lapse once more
         logger.warning("turn not taken over", extra=facts | {"error": type(error.__cause__ or error).__name__})
     except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
         logger.exception("turn not taken over", extra=facts)

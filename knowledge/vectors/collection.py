@@ -114,7 +114,7 @@ def forget_facts(alias: str) -> None:
 
 
 def _look(alias: str) -> Facts | None:
-    answer = fetch(f"/collections/{alias}")
+    answer = fetch(alias)
     if answer is None:
         return None
     info = answer["result"]

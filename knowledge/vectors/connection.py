@@ -6,6 +6,7 @@ What a chat waits for goes past the client: making a request with it takes as lo
 import os
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable
 from functools import lru_cache, partial
 from ipaddress import ip_address
@@ -47,6 +48,8 @@ class Connection:
         self.client, self.pool = client, pool
         self.facts: dict[str, tuple] = {}
         self.breaker = CircuitBreaker(OPEN_SECONDS)
+        # by collection: one that is slow must not hold the threads of other tenants' searches again and again
+        self.breakers: defaultdict[str, CircuitBreaker] = defaultdict(partial(CircuitBreaker, OPEN_SECONDS))
         self._headers, self._path = headers, path
 
     def fetch(self, path: str, body: dict | None) -> dict:
@@ -119,13 +122,19 @@ def ping() -> float:
     return time.perf_counter() - started
 
 
+class StoreSilent(VectorStoreDown):
+    """It has answered nobody lately, and was not asked."""
+
+
 def read(call: Callable[[QdrantClient], Answer]) -> Answer:
     """Ask with little patience: somebody waits for the answer. A store that is silent is not asked."""
-    with connection().breaker.asking(partial(VectorStoreDown, retry_after=RETRY_AFTER_SECONDS), is_failure=_timed_out):
+    with connection().breaker.asking(partial(StoreSilent, retry_after=RETRY_AFTER_SECONDS), is_failure=_timed_out):
         return _ask(call, READ_PAUSES)
 
 
 def _timed_out(error: Exception) -> bool:
+    if isinstance(error, StoreSilent):
+        return True
     source = getattr(error.__cause__, "source", None)
     return isinstance(source, TIMEOUTS) and not isinstance(source, BROKEN)  # urllib3 counts a refusal as both
 
@@ -145,9 +154,11 @@ def unless_missing(ask, call: Callable):
         return None
 
 
-def fetch(path: str, body: dict | None = None) -> dict | None:
+def fetch(collection: str, path: str = "", body: dict | None = None) -> dict | None:
     """`read` past the client: the JSON to a POST, or without a body a GET. None: there is no such collection."""
-    return unless_missing(read, lambda _: connection().fetch(path, body))
+    breaker, whole = connection().breakers[collection], f"/collections/{collection}{path}"
+    with breaker.asking(partial(StoreSilent, retry_after=RETRY_AFTER_SECONDS), is_failure=_timed_out):
+        return unless_missing(read, lambda _: connection().fetch(whole, body))
 
 
 def _ask(call: Callable, pauses: tuple[float, ...]):

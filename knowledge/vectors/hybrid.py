@@ -90,7 +90,7 @@ def _of_bases(kbs: list[UUID]) -> dict:
 
 def _send(alias: str, searches: list[dict]) -> list[dict]:
     """One round trip."""
-    answer = fetch(f"/collections/{alias}/points/query/batch", {"searches": searches})
+    answer = fetch(alias, "/points/query/batch", {"searches": searches})
     return answer["result"] if answer else []
 
 
@@ -127,7 +127,7 @@ def _complete(alias: str, found: _Found, best: list[str]) -> list[str]:
     """Fetch what a point without a dense vector did not bring along (stored before there was a model)."""
     bare = [point for point in best if point not in found.payloads]
     if bare:
-        answer = fetch(f"/collections/{alias}/points", {"ids": bare, "with_payload": True})
+        answer = fetch(alias, "/points", {"ids": bare, "with_payload": True})
         for record in answer["result"] if answer else []:
             found.payloads[record["id"]] = record.get("payload") or {}
     return [point for point in best if point in found.payloads]

@@ -18,7 +18,7 @@ from contextlib import contextmanager, nullcontext
 from typing import NamedTuple
 
 import psycopg
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 from django.db.backends.utils import CursorDebugWrapper, CursorWrapper
 from django.utils.asyncio import async_unsafe
 from django_tenants.postgresql_backend import base
@@ -135,11 +135,18 @@ class DatabaseWrapper(base.DatabaseWrapper):
         """
         if not self.pool:
             return super().get_new_connection(conn_params)
+        self._give_back_control()
         for _ in range(self.pool.max_size + 1):
             connection = super().get_new_connection(conn_params)
             if self._answers(connection):
                 return connection
         raise psycopg.OperationalError("the server ends every connection at its first statement")
+
+    def _give_back_control(self) -> None:
+        """The control plane's connection must not wait along for a tenant's database that is away: all need it."""
+        control = connections["default"]
+        if self.alias not in CONTROL_ALIASES and control.connection is not None and not control.in_atomic_block:
+            control.close()
 
     def _answers(self, connection) -> bool:
         greeting = deadlines.answered(connection, deadlines.GREETING_SECONDS)

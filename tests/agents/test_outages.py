@@ -95,6 +95,21 @@ async def test_r3_valkey_killed_chats_go_on_and_nothing_is_lost(acme, store):
     assert await run_for(acme, counted) == (4, 4)
 
 
+async def test_r3_a_tab_that_opens_while_valkey_is_away_hears_of_the_others_afterwards(acme, store):
+    with web_process(REDIS_URL=f"redis://127.0.0.1:{store.port}/0") as port:
+        browser = Browser(acme, port)
+        async with browser.socket() as one:
+            await one.ask("Hello?")
+            await one.until("turn.finished")
+            await asyncio.to_thread(store.kill)
+            async with browser.socket(hello={"conversation": one.ready["conversation"]}) as tab:
+                await asyncio.sleep(2)  # until it has looked once for what it has missed
+                await asyncio.to_thread(store.start)
+                await one.ask("And again?")
+                while (event := await tab.next())["type"] != "message" or event["message"]["text"] != "And again?":
+                    pass
+
+
 async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent(acme):
     with web_process(QDRANT_URL="http://127.0.0.1:9") as port:
         finished = await ask(Browser(acme, port), "How long must I fast?")

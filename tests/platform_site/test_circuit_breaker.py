@@ -10,10 +10,14 @@ class Refused(Exception):
     """Instead of asking."""
 
 
+def asking(breaker: CircuitBreaker):
+    return breaker.asking(Refused, is_failure=lambda error: isinstance(error, TimeoutError))
+
+
 def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
     """Whether the service was asked; error: what came of it."""
     try:
-        with breaker.asking(Refused, is_failure=lambda error: isinstance(error, TimeoutError)):
+        with asking(breaker):
             if error:
                 raise error
     except Refused:
@@ -26,6 +30,21 @@ def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
 def test_a_service_that_answers_be_it_by_a_refusal_is_asked_by_all():
     breaker = CircuitBreaker(1000)
     assert ask(breaker) and ask(breaker, ValueError()) and ask(breaker) and not breaker.is_open
+
+
+def test_a_service_that_answers_others_meanwhile_is_not_silent():
+    breaker = CircuitBreaker(1000)
+    with pytest.raises(TimeoutError), asking(breaker):
+        assert ask(breaker)
+        raise TimeoutError
+    assert not breaker.is_open and ask(breaker)
+
+
+def test_only_failures_in_a_row_count():
+    breaker = CircuitBreaker(1000, failures=2)
+    for _ in range(3):
+        assert ask(breaker, TimeoutError()) and ask(breaker)
+    assert ask(breaker, TimeoutError()) and ask(breaker, TimeoutError()) and not ask(breaker)
 
 
 @pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), KeyboardInterrupt()])
