@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 from contextlib import suppress
 from uuid import UUID
 
@@ -32,6 +33,7 @@ CLOSE_AGAIN = 1012
 RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
 LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
+LOOK_BACK_SECONDS_MOST = 5
 ENTER_AGAIN_SECONDS = 3
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
@@ -203,14 +205,14 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.begun:
             self.begun = True
             entered = await self._enter_group()
-            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
+            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(LOOK_BACK_SECONDS, entered))
 
-    async def _look_back(self, entered: bool):
+    async def _look_back(self, seconds: float, entered: bool = True):
         """Of what others said before it had entered the group, a socket has not heard."""
         while not entered:
             await asyncio.sleep(ENTER_AGAIN_SECONDS)
             entered = await self._enter_group()
-        await asyncio.sleep(LOOK_BACK_SECONDS)
+        await asyncio.sleep(seconds)
         with suppress(OperationalError, OSError):
             if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                 await self._catch_up()
@@ -281,6 +283,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._catch_up()
         except OperationalError:  # the page comes back by itself, and hears what it has missed
             await self.close(CLOSE_AGAIN)
+
+    async def hints_missed(self, _):
+        """Valkey was away, and what others said meanwhile went nowhere. All sockets hear of it at once."""
+        if self.begun and self.pumps[LOOKING_BACK].done():
+            seconds = random.uniform(1, LOOK_BACK_SECONDS_MOST)  # noqa: S311  spreads load, guards nothing
+            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(seconds))
 
     async def _catch_up(self, *, before: int | None = None):
         """Send what other sockets have brought about and this one has not heard, and follow the turns they began.

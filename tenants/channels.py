@@ -3,7 +3,7 @@
 import asyncio
 from uuid import uuid4
 
-from channels_redis.pubsub import RedisPubSubChannelLayer
+from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
 
 from platform_site.waiting import Mailbox
 from tenants import store
@@ -11,12 +11,32 @@ from tenants import store
 HINT_SECONDS = 2  # nobody misses one for long
 
 
+class _Line(RedisSingleShardConnection):
+    def _ensure_redis(self):
+        if self._redis is None:
+            super()._ensure_redis()
+            self._subscribe_anew, self._pubsub.on_connect = self._pubsub.on_connect, self._on_connect
+
+    async def _on_connect(self, connection):
+        await self._subscribe_anew(connection)
+        sockets = self.channel_layer
+        for mailbox in sockets.channels.values():
+            mailbox.put_nowait(sockets.channel_layer.serialize({"type": "hints.missed"}))
+
+
 class HintLayer(RedisPubSubChannelLayer):
     """channels-redis without a subscription for each socket: ours only ever listen to groups.
 
     So a socket opens without a round trip, and also while Valkey is away. Hints go out one after the other, so one
-    that finds no end must not hold up the others.
+    that finds no end must not hold up the others. Whenever the line to the server is made anew, every socket hears
+    ``hints.missed``: what was said until then has reached nobody here.
     """
+
+    def _get_layer(self):
+        layer = super()._get_layer()
+        if not isinstance(layer._shards[0], _Line):
+            layer._shards = [_Line(shard.host, layer) for shard in layer._shards]
+        return layer
 
     async def new_channel(self, prefix="specific."):
         layer = self._get_layer()
