@@ -28,6 +28,7 @@ from tenants.ids import uuid7
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 0.1
+LATELY_SECONDS = 5
 RETRY_SECONDS = 5
 
 
@@ -56,6 +57,8 @@ class Running:
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
+# Those that have just ended: one may be over before its asker's socket follows it, who must still be told why
+_lately: dict[tuple[int, UUID], Running] = {}
 _ended: list[str] = []  # members of turns that have ended: their leases go with the next renewal
 
 
@@ -203,9 +206,12 @@ async def _run(running: Running) -> None:
     except Exception:  # the outermost frame of a turn: nobody awaits it
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
     finally:
-        _running.pop((running.tenant.id, running.opened.turn), None)
+        key = (running.tenant.id, running.opened.turn)
+        _running.pop(key, None)
         running.log.end(finished)
         if finished:
+            _lately[key] = running
+            asyncio.get_running_loop().call_later(LATELY_SECONDS, _lately.pop, key, None)
             _ended.append(running.member)
             renewal.begin(running.tenant)
 
@@ -311,7 +317,7 @@ async def follow(
 
     finished = None if is_running else await _ended_already(tenant, cursor.turn, ending)
     while finished is None:
-        running = _running.get((tenant.id, cursor.turn))
+        running = _known_here(tenant, cursor.turn)
         if running and running.opened.conversation != conversation:
             return
         source = _followed_here(running, cursor) if running else mirror.follow(tenant, cursor, ending)
@@ -329,8 +335,13 @@ async def follow(
 
 
 async def _ended_already(tenant: TenantRef, turn: UUID, ending) -> wire.TurnFinished | None:
-    """Asked for only where this process does not run it."""
-    return None if (tenant.id, turn) in _running else await ending()
+    """Asked for only where this process does not know it."""
+    return None if _known_here(tenant, turn) else await ending()
+
+
+def _known_here(tenant: TenantRef, turn: UUID) -> Running | None:
+    key = (tenant.id, turn)
+    return _running.get(key) or _lately.get(key)
 
 
 async def _followed_here(running: Running, cursor: wire.Cursor) -> AsyncIterator[list]:

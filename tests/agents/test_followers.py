@@ -5,14 +5,17 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
+from django.utils import timezone
 
 from agents import wire
-from agents.turns import mirror, radio, stream
+from agents.conversations.visitors import known_by
+from agents.turns import mirror, radio, running, stream
 from agents.turns.log import Log
 from platform_site import ending
 from tenants import store
 from tenants.keys import system_key
 from tests.faults.line import Line
+from tests.metering.planned import put_on_plan
 
 SLOW_SECONDS = 0.2  # of a round trip to Valkey, half each way
 
@@ -93,3 +96,23 @@ async def test_a_listener_that_has_been_replaced_does_not_silence_the_next(slow)
     await store.aclient().publish(channel, "Still there?")
     async with asyncio.timeout(10):
         assert await heard.get() == b"Still there?"
+
+
+@pytest.fixture
+def spent(acme):
+    """A tenant that may use nothing more this hour."""
+    put_on_plan(acme, tokens_per_hour=1)
+    return acme
+
+
+async def test_a_limited_visitor_is_told_what_and_until_when_also_where_that_is_over_at_once(spent):
+    asked = await running.start(
+        spent, conversation=uuid4(), visitor=known_by("ann"), client_id=uuid4(), text="Hello?", begun=False
+    )
+    async with asyncio.timeout(10):
+        while running.here():
+            await asyncio.sleep(0.01)
+    following = running.follow(spent, asked.conversation, wire.Cursor(turn=asked.turn, attempt=1, n=0))
+    limited, ended = [event async for events in following for event in events]
+    assert isinstance(limited, wire.Limited) and (limited.what, ended.outcome) == ("tokens_per_hour", "failed")
+    assert limited.until > timezone.now() and "try again in about" in limited.text
