@@ -18,6 +18,8 @@ logger = logging.getLogger(__name__)
 CONTROL = system_key("turns", "control")
 CONFIRM_SECONDS = 2
 RETRY_SECONDS = 0.5
+# The second where another task has just found the line broken: the client writes to what is no longer there
+BROKEN = (redis.RedisError, AttributeError)
 
 Listener = Callable[[bytes], None]
 
@@ -56,7 +58,7 @@ async def tune_in(channel: str, listener: Listener) -> None:
         await _subscription.subscribe(channel)
         async with asyncio.timeout(CONFIRM_SECONDS):
             await _confirmed[channel].wait()
-    except (redis.RedisError, TimeoutError) as error:
+    except (*BROKEN, TimeoutError) as error:
         logger.warning("not subscribed", extra={"error": type(error).__name__})
 
 
@@ -70,7 +72,7 @@ async def tune_out(channel: str, listener: Listener) -> None:
         return
     try:
         await _subscription.unsubscribe(channel)
-    except redis.RedisError as error:
+    except BROKEN as error:
         logger.info("not unsubscribed", extra={"error": type(error).__name__})
 
 
