@@ -2,8 +2,6 @@
 
 import asyncio
 import logging
-import random
-from contextlib import suppress
 from uuid import UUID
 
 from channels.consumer import get_handler_name
@@ -19,6 +17,7 @@ from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
 from agents.heard import Heard
 from platform_site.errors import PlatformError, TemporaryFailure
+from platform_site.jitter import about
 from platform_site.pace import Pace
 from tenants import lifecycle
 from tenants.context import TenantRef, acting_for, run_for
@@ -32,9 +31,7 @@ CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_CROWDED, CLOSE_TOO_LARGE = 4400,
 CLOSE_AGAIN = 1012
 RETRY_SECONDS = 1
 FRAME_BYTES = 65_536
-LOOK_BACK_SECONDS = 1  # the first answer has the database to itself
-LOOK_BACK_SECONDS_MOST = 5
-ENTER_AGAIN_SECONDS = 3
+LOOK_BACK_SECONDS = 2  # about, for many do at once; until then the first answer has the database to itself
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
 TURN_FIRST_SECONDS = 0.001
@@ -54,6 +51,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.heard = Heard()
         self.pumps: dict[UUID, asyncio.Task] = {}
         self.group = ""
+        self.missed = asyncio.Event()  # others may have said something of which no hint has come
         self.messages = Pace(settings.SOCKET_MESSAGES, settings.SOCKET_WINDOW_SECONDS)
         self.frames = Pace(settings.SOCKET_FRAMES, settings.SOCKET_WINDOW_SECONDS)
         try:
@@ -91,12 +89,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.silence.cancel()
         for pump in self.pumps.values():
             pump.cancel()
+        await places.leave(self.place)
         if self.group:
             try:
                 await self.channel_layer.group_discard(self.group, self.channel_name)
-            except RedisError as error:
-                logger.warning("group not left", extra={"error": type(error).__name__})
-        await places.leave(self.place)
+            except (RedisError, OSError) as error:
+                logger.info("group not left", extra={"error": type(error).__name__})
 
     async def receive(self, text_data=None, bytes_data=None):
         while wait := self.frames.take():
@@ -205,17 +203,25 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.begun:
             self.begun = True
             entered = await self._enter_group()
-            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(LOOK_BACK_SECONDS, entered))
+            self.missed.set()
+            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
 
-    async def _look_back(self, seconds: float, entered: bool = True):
-        """Of what others said before it had entered the group, a socket has not heard."""
+    async def _look_back(self, entered: bool):
+        """Of what others said before it had entered the group, and while Valkey was away, a socket has not heard."""
         while not entered:
-            await asyncio.sleep(ENTER_AGAIN_SECONDS)
+            await asyncio.sleep(about(LOOK_BACK_SECONDS))
             entered = await self._enter_group()
-        await asyncio.sleep(seconds)
-        with suppress(OperationalError, OSError):
-            if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
-                await self._catch_up()
+        while await self.missed.wait():
+            await asyncio.sleep(about(LOOK_BACK_SECONDS))
+            self.missed.clear()
+            try:
+                if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
+                    await self._catch_up()
+            except OSError:
+                return  # this socket has gone
+            except Exception as error:  # noqa: BLE001  nobody awaits this; whatever it is, the next look may succeed
+                logger.warning("not looked back", extra={"error": type(error).__name__})
+                self.missed.set()
 
     async def _enter_group(self) -> bool:
         """Other sockets of the conversation (a second tab) hear of what happens here. False: Valkey is away."""
@@ -224,7 +230,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         try:
             await self.channel_layer.group_add(self.group, self.channel_name)
         except (RedisError, OSError) as error:
-            logger.warning("group not entered", extra={"error": type(error).__name__})
+            logger.info("group not entered", extra={"error": type(error).__name__})
             return False
         return True
 
@@ -286,9 +292,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def hints_missed(self, _):
         """Valkey was away, and what others said meanwhile went nowhere. All sockets hear of it at once."""
-        if self.begun and self.pumps[LOOKING_BACK].done():
-            seconds = random.uniform(1, LOOK_BACK_SECONDS_MOST)  # noqa: S311  spreads load, guards nothing
-            self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(seconds))
+        self.missed.set()
 
     async def _catch_up(self, *, before: int | None = None):
         """Send what other sockets have brought about and this one has not heard, and follow the turns they began.

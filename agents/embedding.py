@@ -1,7 +1,9 @@
 """The embedding model, for the knowledge app, which knows no models itself."""
 
+import asyncio
+import os
+import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from uuid import UUID
 
@@ -17,7 +19,8 @@ QUERY_SECONDS = 3  # somebody chats, and keywords find most of it
 OPEN_SECONDS = 10
 
 _breaker = CircuitBreaker(OPEN_SECONDS)
-_threads = ThreadPoolExecutor(settings.BESIDE_THREADS, thread_name_prefix="embedding")
+_starting = threading.Lock()
+_loop: asyncio.AbstractEventLoop | None = None
 
 
 def embed(texts: list[str], kind: embedder.Kind) -> tuple[list[list[float]], int]:
@@ -33,12 +36,27 @@ def embed(texts: list[str], kind: embedder.Kind) -> tuple[list[list[float]], int
     until = time.monotonic() + QUERY_SECONDS
     refusal = partial(ModelUnavailable, retry_after=OPEN_SECONDS)
     with _breaker.asking(refusal, is_failure=lambda error: time.monotonic() >= until):
-        asked = _threads.submit(llm.embed, settings.EMBEDDING_MODEL, texts, seconds=QUERY_SECONDS)
-        try:  # the client's limit is for each read, and a provider may send a byte a second
-            return asked.result(QUERY_SECONDS)
-        except TimeoutError as error:
-            asked.cancel()
-            raise ModelUnavailable(retry_after=OPEN_SECONDS) from error
+        asked = llm.aembed(settings.EMBEDDING_MODEL, texts, seconds=QUERY_SECONDS)
+        return asyncio.run_coroutine_threadsafe(asked, _running_loop()).result()
+
+
+def _running_loop() -> asyncio.AbstractEventLoop:
+    """Where questions are embedded: only on a loop can a request be ended whose answer trickles in."""
+    global _loop
+    with _starting:
+        if _loop is None:
+            _loop = asyncio.new_event_loop()
+            threading.Thread(target=_loop.run_forever, name="embedding", daemon=True).start()
+        return _loop
+
+
+def _forget() -> None:
+    """Threads do not live on in a fork."""
+    global _loop, _starting
+    _loop, _starting = None, threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forget)
 
 
 def record(*, event_id: UUID, tokens: int) -> None:

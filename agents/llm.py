@@ -25,7 +25,9 @@ from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
 
-__all__ = ["Delta", "Finish", "Request", "ToolCall", "Usage", "close", "cost", "embed", "estimate", "stream", "warm"]
+__all__ = [
+    "Delta", "Finish", "Request", "ToolCall", "Usage", "aembed", "close", "cost", "embed", "estimate", "stream", "warm",
+]  # fmt: skip
 
 logger = logging.getLogger(__name__)
 
@@ -304,14 +306,37 @@ def embed(model: str, texts: list[str], *, seconds: float) -> tuple[list[list[fl
     Raises  ModelUnavailable, ModelRefused
     """
     warm()
-    request = Request(model, [], [], 1, None, None, None, "")
+    try:
+        response = _loaded.litellm.embedding(**_embedding_arguments(model, texts, seconds))
+    except Exception as error:  # noqa: BLE001  as in _open
+        failure = _failure(error, _nameless(model))
+    else:
+        return _vectors(response)
+    raise failure
+
+
+async def aembed(model: str, texts: list[str], *, seconds: float) -> tuple[list[list[float]], int]:
+    """The same on a loop; no provider can make it last longer than so many seconds."""
+    try:
+        async with asyncio.timeout(seconds):
+            response = await _loaded.litellm.aembedding(**_embedding_arguments(model, texts, seconds))
+    except Exception as error:  # noqa: BLE001  as in _open
+        failure = _failure(error, _nameless(model))
+    else:
+        return _vectors(response)
+    raise failure
+
+
+def _embedding_arguments(model: str, texts: list[str], seconds: float) -> dict:
     arguments = {"model": model, "input": texts, "timeout": seconds, "max_retries": 0}
     if model.startswith("openai/"):
         arguments |= {"api_key": settings.OPENAI_API_KEY or "none", "api_base": settings.OPENAI_BASE_URL or None}
-    try:
-        response = _loaded.litellm.embedding(**arguments)
-    except Exception as error:  # noqa: BLE001  as in _open
-        failure = _failure(error, request)
-    else:
-        return [list(item["embedding"]) for item in response.data], response.usage.prompt_tokens
-    raise failure
+    return arguments
+
+
+def _nameless(model: str) -> Request:
+    return Request(model, [], [], 1, None, None, None, "")
+
+
+def _vectors(response) -> tuple[list[list[float]], int]:
+    return [list(item["embedding"]) for item in response.data], response.usage.prompt_tokens

@@ -4,7 +4,6 @@ Never after its first word, for that has been shown. Source: notes on security, 
 """
 
 import asyncio
-import random
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
@@ -16,11 +15,13 @@ from django.conf import settings
 from agents import llm
 from agents.errors import ModelUnavailable
 from platform_site.circuit_breaker import CircuitBreaker
+from platform_site.jitter import about
 from tenants.context import current
 
 PAUSES = (0.5, 1.5)  # seconds before the second and the third try, each by up to a half shorter or longer
+TRY_SECONDS_LEAST = 5  # a try that is cut shorter would be paid for, and say nothing of the provider
 WAIT_SECONDS_MOST = 10  # for a provider that says when to come; who asks for more is not asked again
-FAILURES = 5  # one after the other, after which nobody asks for
+FAILURES = 5  # tries one after the other, in this process
 OPEN_SECONDS = 15  # more than anybody waits, so that nobody waits for the breaker
 
 # By tenant and model: what one tenant's questions do to a provider is no other's trouble
@@ -31,7 +32,7 @@ _breakers: defaultdict[tuple[int, str], CircuitBreaker] = defaultdict(
 
 @dataclass(frozen=True)
 class Asked:
-    """The provider has the question now and may count it."""
+    """A try begins: from here on the provider may count the question."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ async def stream(request: llm.Request) -> AsyncIterator:
             return
         except ModelUnavailable as error:
             wait = _seconds_until_next(error, pause)
-            if wait is None or loop.time() + wait >= until:
+            if wait is None or loop.time() + wait + TRY_SECONDS_LEAST > until:
                 raise
         yield Unanswered()
         await asyncio.sleep(wait)
@@ -79,4 +80,4 @@ def _seconds_until_next(error: ModelUnavailable, pause: float | None) -> float |
     """None: there is no other try."""
     if pause is None or error.details["retry_after"] > WAIT_SECONDS_MOST:
         return None
-    return error.told_seconds or random.uniform(0.5, 1.5) * pause  # noqa: S311  spreads load, guards nothing
+    return about(error.told_seconds * 1.15, by=0.15) if error.told_seconds else about(pause)

@@ -13,12 +13,14 @@ from contextlib import contextmanager
 class CircuitBreaker:
     """What is known of one service. Threads share it.
 
-    open_seconds  during which nobody asks; then one caller at a time finds out whether it answers
+    open_seconds  during which nobody asks; then one caller at a time finds out whether it answers, and another joins
+                  one who takes longer than that
     failures      one after the other, with no answer to anybody since they began, after which it opens
+    now           seconds of a clock that never goes back
     """
 
-    def __init__(self, open_seconds: float, *, failures: int = 1):
-        self._open_seconds, self._failures = open_seconds, failures
+    def __init__(self, open_seconds: float, *, failures: int = 1, now: Callable[[], float] = time.monotonic):
+        self._open_seconds, self._failures, self._now = open_seconds, failures, now
         self._failed = 0
         self._answered_at = -math.inf
         self._until: float | None = None  # while it is open
@@ -28,46 +30,47 @@ class CircuitBreaker:
     def is_open(self) -> bool:
         """Whether the service is not to be asked at the moment."""
         until = self._until
-        return until is not None and time.monotonic() < until
+        return until is not None and self._now() < until
 
     @contextmanager
-    def asking(self, refusal: Callable[[], Exception], *, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
+    def asking(
+        self, refusal: Callable[[], Exception], *, is_failure: Callable[[Exception], bool | None]
+    ) -> Iterator[None]:
         """Inside, the service is asked. A caller who is cancelled before the end has learned nothing.
 
         refusal     makes what is raised instead while the breaker is open
-        is_failure  whether what was raised inside means that it does not answer; a refusal is an answer
+        is_failure  whether what was raised inside means that the service does not answer; a refusal is an answer;
+                    None: it was not asked
         """
-        if not self._may_ask():
-            raise refusal()
-        began = time.monotonic()
+        is_probe = self._enter(refusal)
+        began = self._now()
         try:
             yield
-        except Exception as error:
-            if is_failure(error):
-                self._note_failure(began)
-            else:
-                self._note_answer()
+        except BaseException as error:
+            failed = is_failure(error) if isinstance(error, Exception) else None
+            self._note(failed, began, is_probe)
             raise
-        self._note_answer()
+        self._note(False, began, is_probe)
 
-    def _may_ask(self) -> bool:
+    def _enter(self, refusal: Callable[[], Exception]) -> bool:
+        """Whether this caller is the one who finds out."""
         with self._lock:
-            now = time.monotonic()
+            now = self._now()
             if self._until is None:
-                return True
-            if now < self._until:
                 return False
+            if now < self._until:
+                raise refusal()
             self._until = now + self._open_seconds  # the others wait for what this one finds out
             return True
 
-    def _note_answer(self) -> None:
+    def _note(self, failed: bool | None, began: float, is_probe: bool) -> None:
         with self._lock:
-            self._failed, self._until, self._answered_at = 0, None, time.monotonic()
-
-    def _note_failure(self, began: float) -> None:
-        with self._lock:
-            if self._answered_at > began:  # it answers others: only this was too much for it
-                return
-            self._failed += 1
-            if self._failed >= self._failures:
-                self._until = time.monotonic() + self._open_seconds
+            if failed is None:
+                if is_probe:
+                    self._until = self._now()  # for the next to find out
+            elif not failed:
+                self._failed, self._until, self._answered_at = 0, None, self._now()
+            elif self._answered_at <= began:  # else it answers others: only this was too much for it
+                self._failed += 1
+                if self._failed >= self._failures:
+                    self._until = self._now() + self._open_seconds

@@ -1,8 +1,11 @@
 """The channel layer: small hints between sockets (a second tab, later the inbox), nothing that may not be lost."""
 
 import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import uuid4
 
+import redis
 from channels_redis.pubsub import RedisPubSubChannelLayer, RedisSingleShardConnection
 
 from platform_site.waiting import Mailbox
@@ -12,6 +15,14 @@ HINT_SECONDS = 2  # nobody misses one for long
 
 
 class _Line(RedisSingleShardConnection):
+    async def subscribe(self, channel):
+        with _as_broken():
+            await super().subscribe(channel)
+
+    async def unsubscribe(self, channel):
+        with _as_broken():
+            await super().unsubscribe(channel)
+
     def _ensure_redis(self):
         if self._redis is None:
             super()._ensure_redis()
@@ -22,6 +33,15 @@ class _Line(RedisSingleShardConnection):
         sockets = self.channel_layer
         for mailbox in sockets.channels.values():
             mailbox.put_nowait(sockets.channel_layer.serialize({"type": "hints.missed"}))
+
+
+@contextmanager
+def _as_broken() -> Iterator[None]:
+    """Where another task has just found the line broken, the client writes to what is no longer there."""
+    try:
+        yield
+    except AttributeError as error:
+        raise redis.ConnectionError("the line is broken") from error
 
 
 class HintLayer(RedisPubSubChannelLayer):
@@ -50,6 +70,11 @@ class HintLayer(RedisPubSubChannelLayer):
             raise store.Silent
         async with asyncio.timeout(HINT_SECONDS):  # it waits for no reply, so it learns nothing of the server
             await self._get_layer().group_add(group, channel)
+
+    async def group_discard(self, group, channel):
+        """Raises redis.RedisError; TimeoutError: the hints before this wait for the server."""
+        async with asyncio.timeout(HINT_SECONDS):
+            await self._get_layer().group_discard(group, channel)
 
     async def group_send(self, group, message):
         """Raises store.Silent; TimeoutError: the server is silent, or the hints before this wait for it."""

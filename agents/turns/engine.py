@@ -9,6 +9,7 @@ import logging
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -168,21 +169,22 @@ async def _converse(tenant: TenantRef, opened: Opened, request, log: Log, answer
         calls: list[llm.ToolCall] = []
         before, uncounted = len(answer.text), False
         try:
-            async for part in retries.stream(request):
-                match part:
-                    case retries.Asked() | retries.Unanswered():
-                        uncounted = isinstance(part, retries.Asked)
-                    case llm.Delta(text=text):
-                        answer.text += text
-                        log.append(wire.Delta, text=text)
-                        yield
-                    case llm.ToolCall():
-                        calls.append(part)
-                    case llm.Usage():
-                        answer.uses.append(_use(request.model, part))
-                        uncounted = False
-                    case llm.Finish(reason=reason):
-                        answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
+            async with aclosing(retries.stream(request)) as parts:
+                async for part in parts:
+                    match part:
+                        case retries.Asked() | retries.Unanswered():
+                            uncounted = isinstance(part, retries.Asked)
+                        case llm.Delta(text=text):
+                            answer.text += text
+                            log.append(wire.Delta, text=text)
+                            yield
+                        case llm.ToolCall():
+                            calls.append(part)
+                        case llm.Usage():
+                            answer.uses.append(_use(request.model, part))
+                            uncounted = False
+                        case llm.Finish(reason=reason):
+                            answer.outcome = "incomplete" if reason in ("incomplete", "length") else "done"
         except asyncio.CancelledError:
             if uncounted:  # stopped: the provider will not say what it counted
                 answer.uses.append(_use(request.model, llm.estimate(request, answer.text[before:])))

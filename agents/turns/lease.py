@@ -27,6 +27,8 @@ RENEW = """
 local t = redis.call('TIME'); local until_ms = t[1] * 1000 + math.floor(t[2] / 1000) + ARGV[1]
 for i = 2, #ARGV do redis.call('ZADD', KEYS[1], until_ms, ARGV[i]) end
 """
+# KEYS the set  ARGV lease_ms member...: the same for those that have none
+WATCH = RENEW.replace("until_ms, ARGV[i]", "'NX', until_ms, ARGV[i]")
 # KEYS the set  ARGV lease_ms: take up to 20 lapsed leases over; they are the caller's now
 SWEEP = """
 local t = redis.call('TIME'); local now = t[1] * 1000 + math.floor(t[2] / 1000)
@@ -102,6 +104,11 @@ def drop(member: str) -> None:
 async def renew(members: list[str]) -> None:
     """Keep owning these. Raises redis.RedisError."""
     await store.aclient().eval(RENEW, 1, KEY, LEASE_MS, *members)
+
+
+async def watch(members: list[str]) -> None:
+    """Whoever owns these renews them from now on, or they lapse. Raises redis.RedisError."""
+    await store.aclient().eval(WATCH, 1, KEY, LEASE_MS, *members)
 
 
 async def release(members: list[str]) -> None:

@@ -51,15 +51,19 @@ async def end() -> None:
 
 async def tune_in(channel: str, listener: Listener) -> None:
     """Hear a channel. Returns when the store has confirmed, or does not answer: then the listener must look itself."""
-    _listeners[channel], _confirmed[channel] = listener, asyncio.Event()
+    confirmed = asyncio.Event()
+    _listeners[channel], _confirmed[channel] = listener, confirmed
     if _subscription is None:
         return
     try:
         await _subscription.subscribe(channel)
-        async with asyncio.timeout(CONFIRM_SECONDS):
-            await _confirmed[channel].wait()
-    except (*BROKEN, TimeoutError) as error:
+    except BROKEN as error:
         logger.warning("not subscribed", extra={"error": type(error).__name__})
+        return
+    try:
+        await asyncio.wait_for(confirmed.wait(), CONFIRM_SECONDS)
+    except TimeoutError:
+        logger.warning("subscription not confirmed")
 
 
 async def tune_out(channel: str, listener: Listener) -> None:
@@ -88,7 +92,7 @@ async def _read() -> None:
             await _subscription.subscribe(CONTROL)
             async for message in _subscription.listen():
                 _hear(message)
-        except redis.RedisError as error:
+        except BROKEN as error:
             logger.warning("turn radio is silent", extra={"error": type(error).__name__})
         except Exception:  # the outermost frame of a task that must outlive any fault
             logger.exception("turn radio failed")

@@ -6,13 +6,13 @@ Needed where the store was emptied or did not take a claim: all tenants' tables 
 import asyncio
 import logging
 import random
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import timedelta
+from uuid import uuid4
 
-from django.db import DatabaseError, InterfaceError, OperationalError
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from agents.conversations.models import Turn
@@ -31,6 +31,8 @@ DOUBTFUL_SECONDS = 15  # and where claims are known to be missing; the youngest 
 LOOKING_KEY = system_key("turns", "looking")
 LOOKING_SECONDS = 15
 TENANT_SECONDS = 5  # for the turns of one tenant
+# KEYS the key  ARGV token: delete it unless it has lapsed and is another's by now
+GIVE_BACK = "if redis.call('GET', KEYS[1]) == ARGV[1] then redis.call('DEL', KEYS[1]) end"
 
 _is_looking = False  # this process, perhaps for longer than its key lives
 
@@ -54,7 +56,8 @@ async def where_needed() -> None:
 async def _looking() -> AsyncIterator[bool]:
     """Whether nobody else looks: inside, this process does."""
     global _is_looking
-    if _is_looking or not await store.aclient().set(LOOKING_KEY, "1", nx=True, ex=LOOKING_SECONDS):
+    token = uuid4().hex
+    if _is_looking or not await store.aclient().set(LOOKING_KEY, token, nx=True, ex=LOOKING_SECONDS):
         yield False
         return
     _is_looking = True
@@ -62,7 +65,7 @@ async def _looking() -> AsyncIterator[bool]:
         yield True
     finally:
         _is_looking = False
-        await store.aclient().delete(LOOKING_KEY)
+        await store.aclient().eval(GIVE_BACK, 1, LOOKING_KEY, token)
 
 
 async def _refill(seconds: int) -> None:
@@ -72,8 +75,7 @@ async def _refill(seconds: int) -> None:
         tenants[tenant.alias].append(tenant)
     looks = await asyncio.gather(*map(_look_through, tenants.values()))
     if members := [member for found, _ in looks for member in found]:
-        until_ms = time.time() * 1000 + lease.LEASE_MS
-        await store.aclient().zadd(lease.KEY, dict.fromkeys(members, until_ms), nx=True)
+        await lease.watch(members)
     seen_all = all(saw_all for _, saw_all in looks)
     await store.aclient().set(WHOLE_KEY, "1", ex=seconds if seen_all else DOUBTFUL_SECONDS)
 
@@ -93,7 +95,7 @@ async def _look_through(tenants: list[TenantRef]) -> tuple[list[str], bool]:
         except (OperationalError, InterfaceError, TimeoutError) as error:
             logger.warning("running turns not looked for", extra=facts | {"error": type(error).__name__})
             return members, False
-        except DatabaseError:  # its own trouble
+        except Exception:  # the outermost frame of one tenant: its trouble must not keep the others unseen
             logger.exception("running turns not looked for", extra=facts)
             saw_all = False
     return members, saw_all

@@ -95,7 +95,13 @@ async def _obey_stops(turns: list[running.Running]) -> None:
 
 async def sweep() -> None:
     """Take over what nobody owns any more. Raises redis.RedisError, OperationalError."""
-    await refill.where_needed()
+    try:
+        await refill.where_needed()
+    finally:  # whoever cannot be looked for keeps nobody waiting who has lapsed
+        await _take_lapsed()
+
+
+async def _take_lapsed() -> None:
     with _counted():
         lapsed = await lease.sweep()
         mine = {turn.member for turn in running.here()}.union(lease.held())

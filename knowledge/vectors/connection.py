@@ -132,9 +132,10 @@ def read(call: Callable[[QdrantClient], Answer]) -> Answer:
         return _ask(call, READ_PAUSES)
 
 
-def _timed_out(error: Exception) -> bool:
+def _timed_out(error: Exception) -> bool | None:
+    """None: it was not asked."""
     if isinstance(error, StoreSilent):
-        return True
+        return None
     source = getattr(error.__cause__, "source", None)
     return isinstance(source, TIMEOUTS) and not isinstance(source, BROKEN)  # urllib3 counts a refusal as both
 

@@ -110,6 +110,23 @@ async def test_r3_a_tab_that_opens_while_valkey_is_away_hears_of_the_others_afte
                     pass
 
 
+async def test_r3_what_another_process_says_is_heard_by_a_socket_that_came_while_valkey_was_away(acme, store):
+    address = {"REDIS_URL": f"redis://127.0.0.1:{store.port}/0"}
+    with web_process(**address) as here, web_process(**address) as there:
+        browser = Browser(acme, here)
+        async with browser.socket() as one:
+            await one.ask("Hello?")
+            await one.until("turn.finished")
+            await asyncio.to_thread(store.kill)
+            elsewhere = Browser(acme, there, cookies=browser.cookies)
+            async with elsewhere.socket(hello={"conversation": one.ready["conversation"]}) as tab:
+                await asyncio.to_thread(store.start)
+                await asyncio.sleep(8)  # until it has entered, and looked for what it has missed
+                await one.ask("And again?")
+                while (event := await tab.next())["type"] != "message" or event["message"]["text"] != "And again?":
+                    pass
+
+
 async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent(acme):
     with web_process(QDRANT_URL="http://127.0.0.1:9") as port:
         finished = await ask(Browser(acme, port), "How long must I fast?")

@@ -3,15 +3,22 @@ import asyncio
 import pytest
 
 from platform_site.circuit_breaker import CircuitBreaker
-from tests.conftest import until
 
 
 class Refused(Exception):
     """Instead of asking."""
 
 
+class NotAsked(Exception):
+    """The caller never got as far as the service."""
+
+
+def is_failure(error: Exception) -> bool | None:
+    return None if isinstance(error, NotAsked) else isinstance(error, TimeoutError)
+
+
 def asking(breaker: CircuitBreaker):
-    return breaker.asking(Refused, is_failure=lambda error: isinstance(error, TimeoutError))
+    return breaker.asking(Refused, is_failure=is_failure)
 
 
 def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
@@ -22,38 +29,58 @@ def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
                 raise error
     except Refused:
         return False
-    except (ValueError, TimeoutError, KeyboardInterrupt, asyncio.CancelledError) as raised:
+    except (ValueError, TimeoutError, NotAsked, KeyboardInterrupt, asyncio.CancelledError) as raised:
         assert raised is error
     return True
 
 
+class Clock:
+    """Stands still until it is moved."""
+
+    seconds = 100.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
 def test_a_service_that_answers_be_it_by_a_refusal_is_asked_by_all():
-    breaker = CircuitBreaker(1000)
+    breaker = CircuitBreaker(10)
     assert ask(breaker) and ask(breaker, ValueError()) and ask(breaker) and not breaker.is_open
 
 
 def test_a_service_that_answers_others_meanwhile_is_not_silent():
-    breaker = CircuitBreaker(1000)
+    clock = Clock()
+    breaker = CircuitBreaker(10, now=clock)
     with pytest.raises(TimeoutError), asking(breaker):
+        clock.seconds += 1
         assert ask(breaker)
         raise TimeoutError
     assert not breaker.is_open and ask(breaker)
 
 
 def test_only_failures_in_a_row_count():
-    breaker = CircuitBreaker(1000, failures=2)
+    breaker = CircuitBreaker(10, failures=2)
     for _ in range(3):
         assert ask(breaker, TimeoutError()) and ask(breaker)
     assert ask(breaker, TimeoutError()) and ask(breaker, TimeoutError()) and not ask(breaker)
 
 
-@pytest.mark.parametrize("cancelled", [asyncio.CancelledError(), KeyboardInterrupt()])
-def test_a_silent_service_is_left_alone_until_one_has_found_it_answering(cancelled):
-    breaker = CircuitBreaker(0.3)
+def test_a_silent_service_is_left_alone_until_one_has_found_it_answering():
+    clock = Clock()
+    breaker = CircuitBreaker(10, now=clock)
     assert ask(breaker, TimeoutError())
     assert breaker.is_open and not ask(breaker)
-    until(lambda: not breaker.is_open)
-    assert ask(breaker, cancelled)
-    assert breaker.is_open and not ask(breaker)  # the others waited for that one, who has learned nothing
-    until(lambda: ask(breaker))
+    clock.seconds += 10
+    with asking(breaker):
+        assert not ask(breaker)  # the others wait for what this one finds out
     assert ask(breaker) and ask(breaker)
+
+
+@pytest.mark.parametrize("nothing", [asyncio.CancelledError(), KeyboardInterrupt(), NotAsked()])
+def test_whoever_was_to_find_out_and_learned_nothing_leaves_it_to_the_next(nothing):
+    clock = Clock()
+    breaker = CircuitBreaker(10, now=clock)
+    assert ask(breaker, TimeoutError())
+    clock.seconds += 10
+    assert ask(breaker, nothing)
+    assert ask(breaker, TimeoutError()) and not ask(breaker)
