@@ -23,6 +23,12 @@ class _Line(RedisSingleShardConnection):
         with _as_broken():
             await super().unsubscribe(channel)
 
+    async def publish(self, channel, message):
+        try:
+            await super().publish(channel, message)
+        except redis.ConnectionError:  # a kept connection that a restarted server does not know: the next is made anew
+            await super().publish(channel, message)
+
     def _ensure_redis(self):
         if self._redis is None:
             super()._ensure_redis()
