@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from agents import answer_reading, offline
+from agents import answer_reading, offline, retry_after
 from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
@@ -32,7 +32,6 @@ __all__ = [
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 5  # where a provider does not say when
-RETRY_SECONDS_MOST = 60
 _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_model", 413: "too_long", 422: "request"}
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
@@ -262,15 +261,10 @@ def _failure(error: Exception, request: Request) -> PlatformError:
     if reason := _REFUSALS_BY_NAME.get(kind) or _REFUSALS.get(status):
         return ModelRefused(reason=reason)
     headers = getattr(error, "litellm_response_headers", None) or {}
-    told = _seconds(headers.get("retry-after"))
+    told = retry_after.seconds(headers.get("retry-after"))
     unavailable = ModelUnavailable(retry_after=told or RETRY_SECONDS)
     unavailable.told_seconds = told
     return unavailable
-
-
-def _seconds(retry_after: str | None) -> int | None:
-    """What the header says; None where it is missing, or says a date."""
-    return max(1, min(int(retry_after), RETRY_SECONDS_MOST)) if (retry_after or "").isdecimal() else None
 
 
 def _input_tokens(request: Request) -> int:

@@ -4,11 +4,11 @@ Never after its first word, for that has been shown. Source: notes on security, 
 """
 
 import asyncio
+import math
 from collections import defaultdict
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass
-from functools import partial
 
 from django.conf import settings
 
@@ -21,8 +21,7 @@ from tenants.context import current
 PAUSES = (0.5, 1.5)  # seconds before the second and the third try, each by up to a half shorter or longer
 TRY_SECONDS_LEAST = 5  # a try that is cut shorter would be paid for, and say nothing of the provider
 WAIT_SECONDS_MOST = 10  # for a provider that says when to come; who asks for more is not asked again
-FAILURES = 5  # tries one after the other, in this process
-OPEN_SECONDS = 15  # more than anybody waits, so that nobody waits for the breaker
+FAILURES, OPEN_SECONDS = 5, 15  # questions one after the other in this process; for so long it asks no more
 
 # By tenant and model: what one tenant's questions do to a provider is no other's trouble
 _breakers: defaultdict[tuple[int, str], CircuitBreaker] = defaultdict(
@@ -46,12 +45,29 @@ async def stream(request: llm.Request) -> AsyncIterator:
     Yields  Asked before each try, what ``llm.stream`` yields, and Unanswered after a try that another follows
     Raises  ModelUnavailable, ModelRefused
     """
+    breaker = _breakers[current().id, request.model]
+
+    def refusal() -> ModelUnavailable:
+        return ModelUnavailable(retry_after=max(1, math.ceil(breaker.seconds_left)))
+
+    async with aclosing(_tries(request)) as parts:
+        # A question counts once, by its last try: a moment of trouble that all get over must refuse nobody
+        with breaker.asking(refusal, is_failure=lambda error: isinstance(error, ModelUnavailable)):
+            async for part in parts:
+                yield part
+                if not isinstance(part, Asked | Unanswered | llm.Usage):  # these come before a failure, too
+                    break
+        async for part in parts:
+            yield part
+
+
+async def _tries(request: llm.Request) -> AsyncIterator:
     loop = asyncio.get_running_loop()
     until = loop.time() + settings.MODEL_PATIENCE_SECONDS
-    breaker = _breakers[current().id, request.model]
     for pause in (*PAUSES, None):
+        yield Asked()
         try:
-            async with aclosing(_tried(request, breaker, until)) as parts:
+            async with aclosing(llm.stream(request, first_by=until)) as parts:
                 async for part in parts:
                     yield part
             return
@@ -61,19 +77,6 @@ async def stream(request: llm.Request) -> AsyncIterator:
                 raise
         yield Unanswered()
         await asyncio.sleep(wait)
-
-
-async def _tried(request: llm.Request, breaker: CircuitBreaker, until: float) -> AsyncIterator:
-    refusal = partial(ModelUnavailable, retry_after=OPEN_SECONDS)
-    async with aclosing(llm.stream(request, first_by=until)) as parts:
-        with breaker.asking(refusal, is_failure=lambda error: isinstance(error, ModelUnavailable)):
-            yield Asked()
-            async for part in parts:
-                yield part
-                if not isinstance(part, llm.Usage):  # which comes before a failure, too
-                    break
-        async for part in parts:
-            yield part
 
 
 def _seconds_until_next(error: ModelUnavailable, pause: float | None) -> float | None:

@@ -29,8 +29,13 @@ class CircuitBreaker:
     @property
     def is_open(self) -> bool:
         """Whether the service is not to be asked at the moment."""
+        return self.seconds_left > 0
+
+    @property
+    def seconds_left(self) -> float:
+        """For which it is not to be asked; 0 or less: it may be."""
         until = self._until
-        return until is not None and self._now() < until
+        return until - self._now() if until is not None else 0.0
 
     @contextmanager
     def asking(

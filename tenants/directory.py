@@ -8,6 +8,7 @@ from django.conf import settings
 
 from tenants import names
 from tenants.context import TenantRef, learn_move
+from tenants.crypto import Unreadable
 from tenants.errors import NoAddress
 from tenants.models import Domain, Move, Tenant
 
@@ -94,13 +95,13 @@ def is_moving(tenant_id: int) -> bool:
 
 
 def all_active() -> list[TenantRef]:
-    """Every tenant whose schema is ready, by id; but for those whose database has no address in this process."""
+    """Every tenant whose schema is ready, by id; but for those whose database has no address here, or no password."""
     ready = Tenant.objects.select_related("database").exclude(state__in=Tenant.NOT_READY)
     found = []
     for tenant in ready.order_by("pk"):
         try:
             found.append(tenant.ref())
-        except NoAddress as error:  # its words name the setting that is missing; where it was raised says no more
+        except (NoAddress, Unreadable) as error:  # its words name what is missing; where it was raised says no more
             logger.error("tenant left out", extra={"of_tenant": tenant.pk, "error": str(error)})  # noqa: TRY400
     return found
 

@@ -153,8 +153,12 @@ async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
             running.launch(tenant, opened)
     finally:
         lease.let_go(ours)
-    if opened is None:
-        await lease.release([ours])  # if another process runs that attempt, its next renewal puts it back
+    if opened is None and not await run_for(tenant, _is_running, turn):  # else that attempt may be another's, who died
+        await lease.release([ours])
+
+
+def _is_running(turn: UUID) -> bool:
+    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists()
 
 
 def _claim(turn: UUID, attempt: int, said: str, stopped: bool) -> Opened | None:

@@ -4,11 +4,12 @@ A local server speaks OpenAI's API; the last user message orders what it does (t
 """
 
 import asyncio
+from dataclasses import replace
 from uuid import uuid4
 
 import pytest
 
-from agents import publishing
+from agents import publishing, retries
 from agents.conversations import opening, recording, visitors
 from agents.conversations.models import Message, ToolCall, Turn
 from metering.models import UsageRecord
@@ -159,14 +160,24 @@ async def test_r6_a_provider_that_wants_to_be_left_alone_for_long_is_not_asked_a
 async def test_r6_a_model_that_answers_nobody_is_left_alone_by_its_tenant_and_by_no_other(
     browser, globex, provider, model_process
 ):
-    for _ in range(2):
-        await answer_to(browser, "[[status=500]]")
+    others = [replace(browser, cookies={}) for _ in range(5)]
+    await asyncio.gather(*(answer_to(other, "[[status=500]]") for other in others))
     question = f"[[say=Yes.]] {uuid4()}"
     finished, events = await answer_to(browser, question)
     [error] = [event for event in events if event["type"] == "error"]
     assert (finished["outcome"], error["code"], tries(provider, question)) == ("failed", "model_unavailable", 0)
+    assert 0 < error["retry_after"] <= retries.OPEN_SECONDS
     finished, _ = await answer_to(Browser(globex, model_process), question)
     assert finished["outcome"] == "done"
+
+
+async def test_r6_a_moment_of_trouble_that_meets_many_refuses_nobody(browser, provider):
+    questions = [f"Are you open? {uuid4()}" for _ in range(6)]
+    for question in questions:
+        provider.script(Reply(status=429, retry_after="1"), Reply(text="Yes."), to=question)
+    visitors = [replace(browser, cookies={}) for _ in questions]
+    ends = await asyncio.gather(*map(answer_to, visitors, questions))
+    assert [finished["outcome"] for finished, _ in ends] == ["done"] * 6
 
 
 async def test_a_question_that_is_stopped_between_two_tries_counts_nothing(browser, acme, provider):
