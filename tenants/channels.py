@@ -46,7 +46,7 @@ def _as_broken() -> Iterator[None]:
     """Where another task has just found the line broken, the client writes to what is no longer there."""
     try:
         yield
-    except AttributeError as error:
+    except (AttributeError, RuntimeError) as error:
         raise redis.ConnectionError("the line is broken") from error
 
 

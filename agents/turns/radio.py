@@ -18,8 +18,8 @@ logger = logging.getLogger(__name__)
 CONTROL = system_key("turns", "control")
 CONFIRM_SECONDS = 2
 RETRY_SECONDS = 0.5
-# The second where another task has just found the line broken: the client writes to what is no longer there
-BROKEN = (redis.RedisError, AttributeError)
+# The latter where another task has just found the line broken: the client writes to what is no longer there
+BROKEN = (redis.RedisError, AttributeError, RuntimeError)
 
 Listener = Callable[[bytes], None]
 
