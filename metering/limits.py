@@ -152,7 +152,7 @@ def _fill() -> None:
     """Set the counters from the ledger; one process does, the others wait a moment."""
     lim, late, attempt = redis_key("lim"), redis_key("lim", "late"), uuid4().hex
     if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
-        time.sleep(WAIT_SECONDS)
+        time.sleep(WAIT_SECONDS)  # on a thread that works for this tenant; its caller looks again
         return
     relayed = counting.relayed_lately()  # before the sums: what gets there meanwhile counts twice, the safe side
     counted = counting.counted()

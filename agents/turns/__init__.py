@@ -7,7 +7,8 @@ from uuid import UUID
 from django.conf import settings
 
 from agents.turns import radio, running, stream, sweep
-from agents.turns.running import follow, launch, open_turn, start, stop
+from agents.turns.asking import open_turn, start
+from agents.turns.running import follow, launch, stop
 from platform_site import ending
 
 __all__ = ["begin", "drain", "follow", "launch", "open_turn", "start", "stop"]

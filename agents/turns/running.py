@@ -5,31 +5,25 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from functools import cache, partial
+from functools import partial
 from uuid import UUID
 
 import redis
 from django.db import OperationalError
 
-from agents import publishing, wire
-from agents.conversations import opening, reading
-from agents.conversations.errors import Crowded, NotStored
+from agents import wire
+from agents.conversations import reading
 from agents.conversations.records import Opened
-from agents.conversations.visitors import Visitor
-from agents.models import AgentVersion
 from agents.turns import admission, engine, lease, mirror, patience, radio, renewal, stream
 from agents.turns.log import Log
-from platform_site.errors import PlatformError, TemporaryFailure
-from tenants.context import TenantRef, acting_for, current, run_for
-from tenants.ids import uuid7
+from platform_site.errors import TemporaryFailure
+from tenants.context import TenantRef, acting_for, run_for
 
 logger = logging.getLogger(__name__)
 AGAIN_SECONDS = 0.1
-LATELY_SECONDS = 5
-RETRY_SECONDS = 5
+WHY_SECONDS = 5
 
 
 @dataclass
@@ -57,8 +51,8 @@ class Running:
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
-# Those that have just ended: one may be over before its asker's socket follows it, who must still be told why
-_lately: dict[tuple[int, UUID], Running] = {}
+# Why turns failed that have just ended: one may be over before its asker's socket follows it, who must still be told
+_why: dict[tuple[int, UUID], list[wire.Error | wire.Limited]] = {}
 _ended: list[str] = []  # members of turns that have ended: their leases go with the next renewal
 
 
@@ -74,112 +68,9 @@ def here() -> list[Running]:
     return list(_running.values())
 
 
-def open_turn(
-    *,
-    conversation: UUID,
-    visitor: Visitor,
-    client_id: UUID,
-    text: str,
-    channel: str = "page",
-    version: AgentVersion | None = None,
-    begun: bool = True,
-) -> Opened:
-    """Store the question and own its turn (a synchronous verb). The same ``client_id`` again gives the same turn.
-
-    version  that answers; what customers meet unless given
-    begun    a guess whether the conversation is there; a wrong one costs a round trip, nothing else
-    Raises   MessageTooLong, EmptyMessage, NoConversation, ConversationClosed, TooManyWaiting, Crowded; nothing is
-             stored then
-    """
-    text = opening.checked_text(text)
-    version = version or publishing.live_version()
-    if admission.is_full(current().id) and not reading.needs_no_place(conversation, visitor, client_id):
-        raise Crowded(retry_after=admission.RETRY_SECONDS)
-    turn = uuid7()
-    member = lease.member_of(current().id, turn, 1)
-    with _claimed(member):
-        opened = opening.open_turn(
-            turn=turn, conversation=conversation, visitor=visitor, client_id=client_id, text=text, version=version,
-            channel=channel, begun=begun,
-        )  # fmt: skip
-    if not opened.new or opened.state != "agent":
-        lease.drop(member)
-    return opened
-
-
-@contextmanager
-def _claimed(member: str) -> Iterator[None]:
-    """A turn is stored inside, claimed and held: until its launch its lease is renewed, however long that takes."""
-    lease.hold(member)
-    try:
-        lease.claim(member)  # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
-        yield
-    except PlatformError:
-        lease.drop(member)
-        raise
-    except BaseException:  # it may be stored all the same: the claim lapses, and whoever sweeps looks
-        lease.let_go(member)
-        raise
-
-
-async def start(tenant: TenantRef, **question) -> Opened:
-    """``open_turn`` of the default agent and the task that answers; a dropped socket cannot cut them in two.
-
-    Raises  what ``open_turn`` does, and NotPublished, NotStored
-    """
-    opening.checked_text(question["text"])
-    starting = asyncio.create_task(_start(tenant, question))
-    starting.add_done_callback(_note_failure)
-    return await asyncio.shield(starting)
-
-
-def _note_failure(starting: asyncio.Task) -> None:
-    """Its sender may have gone: then nobody else hears of it. A refusal interests nobody but them."""
-    error = None if starting.cancelled() else starting.exception()
-    if error and not isinstance(error, PlatformError):
-        logger.error("question not taken", exc_info=error)
-
-
-def _is_answered(tenant: TenantRef, conversation: UUID) -> bool:
+def is_answered(tenant: TenantRef, conversation: UUID) -> bool:
     """Whether a turn of the conversation runs here."""
     return any(one.opened.conversation == conversation for one in _running.values() if one.tenant.id == tenant.id)
-
-
-async def _start(tenant: TenantRef, question: dict) -> Opened:
-    is_next = admission.has_room(tenant.id) and not _is_answered(tenant, question["conversation"])
-    begin_search = cache(engine.begin_search) if is_next else None  # once, however often storing is tried
-    opened, ahead = await _stored(tenant, partial(_open, begin_search, **question))
-    if opened.new and opened.state == "agent":
-        launch(tenant, opened, ahead)
-    return opened
-
-
-def _open(begin_search: Callable | None, **question) -> tuple[Opened, engine.Ahead]:
-    """``open_turn``, and what its answer needs, unless it has to wait.
-
-    The passages are looked for while the question is being stored.
-    begin_search  None: the answer waits for others
-    """
-    version = publishing.live_version()
-    search = begin_search(question["text"], version) if begin_search else None
-    opened = open_turn(version=version, **question)
-    if not (begin_search and opened.new and opened.state == "agent") or opened.behind:
-        return opened, None
-    try:
-        return opened, engine.prepare(opened, version, search)
-    except Exception as error:  # noqa: BLE001  whatever it is: the question is stored, and must not seem not to be.
-        # Its turn prepares again, and tells or logs what it meets
-        logger.info("not prepared", extra={"turn": str(opened.turn), "error": type(error).__name__})
-        return opened, search
-
-
-async def _stored(tenant: TenantRef, verb: Callable) -> tuple[Opened, engine.Ahead]:
-    """The verb's result. Tried for some seconds: pools that have lost their server look for it now and then."""
-    try:
-        return await patience.run(tenant, verb, seconds=patience.OPENING_SECONDS)
-    except OperationalError as error:
-        logger.warning("question not stored", extra={"error": type(error.__cause__).__name__})
-        raise NotStored(retry_after=RETRY_SECONDS) from error
 
 
 def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Running:
@@ -210,10 +101,15 @@ async def _run(running: Running) -> None:
         _running.pop(key, None)
         running.log.end(finished)
         if finished:
-            _lately[key] = running
-            asyncio.get_running_loop().call_later(LATELY_SECONDS, _lately.pop, key, None)
+            _keep_why(key, running.log)
             _ended.append(running.member)
             renewal.begin(running.tenant)
+
+
+def _keep_why(key: tuple[int, UUID], log: Log) -> None:
+    if why := [event for event in log.events if isinstance(event, wire.Error | wire.Limited)]:
+        _why[key] = why
+        asyncio.get_running_loop().call_later(WHY_SECONDS, _why.pop, key, None)
 
 
 async def _in_line(running: Running, answer: engine.Answer) -> wire.TurnFinished | None:
@@ -317,7 +213,7 @@ async def follow(
 
     finished = None if is_running else await _ended_already(tenant, cursor.turn, ending)
     while finished is None:
-        running = _known_here(tenant, cursor.turn)
+        running = _running.get((tenant.id, cursor.turn))
         if running and running.opened.conversation != conversation:
             return
         source = _followed_here(running, cursor) if running else mirror.follow(tenant, cursor, ending)
@@ -331,17 +227,12 @@ async def follow(
             cursor = wire.Cursor(turn=cursor.turn, attempt=last.attempt, n=last.n)
         await asyncio.sleep(AGAIN_SECONDS)  # its owner left it: somebody takes it over
         finished = await _ended_already(tenant, cursor.turn, ending)
-    yield [finished]
+    yield [*_why.get((tenant.id, cursor.turn), ()), finished]
 
 
 async def _ended_already(tenant: TenantRef, turn: UUID, ending) -> wire.TurnFinished | None:
-    """Asked for only where this process does not know it."""
-    return None if _known_here(tenant, turn) else await ending()
-
-
-def _known_here(tenant: TenantRef, turn: UUID) -> Running | None:
-    key = (tenant.id, turn)
-    return _running.get(key) or _lately.get(key)
+    """Asked for only where this process does not run it."""
+    return None if (tenant.id, turn) in _running else await ending()
 
 
 async def _followed_here(running: Running, cursor: wire.Cursor) -> AsyncIterator[list]:

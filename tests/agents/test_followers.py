@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from agents import wire
 from agents.conversations.visitors import known_by
-from agents.turns import mirror, radio, running, stream
+from agents.turns import asking, mirror, radio, running, stream
 from agents.turns.log import Log
 from platform_site import ending
 from tenants import store
@@ -106,7 +106,7 @@ def spent(acme):
 
 
 async def test_a_limited_visitor_is_told_what_and_until_when_also_where_that_is_over_at_once(spent):
-    asked = await running.start(
+    asked = await asking.start(
         spent, conversation=uuid4(), visitor=known_by("ann"), client_id=uuid4(), text="Hello?", begun=False
     )
     async with asyncio.timeout(10):

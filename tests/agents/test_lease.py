@@ -16,7 +16,7 @@ from agents.conversations.models import Turn
 from agents.conversations.records import Use
 from agents.conversations.visitors import known_by
 from agents.models import AgentConfig
-from agents.turns import lease, refill, running, sweep
+from agents.turns import asking, lease, refill, running, sweep
 from metering import limits
 from metering.outbox.models import UsageEvent
 from platform_site import ending
@@ -38,11 +38,11 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
     conversation, client_id = uuid4(), uuid4()
     with acting_for(acme):
         for _ in range(3):
-            running.open_turn(conversation=conversation, visitor=ANN, client_id=client_id, text="Hello?")
+            asking.open_turn(conversation=conversation, visitor=ANN, client_id=client_id, text="Hello?")
         with pytest.raises(NoConversation):
-            running.open_turn(conversation=conversation, visitor=BOB, client_id=uuid4(), text="Mine?")
+            asking.open_turn(conversation=conversation, visitor=BOB, client_id=uuid4(), text="Mine?")
         with pytest.raises(EmptyMessage):
-            running.open_turn(conversation=conversation, visitor=ANN, client_id=uuid4(), text=" ")
+            asking.open_turn(conversation=conversation, visitor=ANN, client_id=uuid4(), text=" ")
     assert watched(acme) == 1
 
 
@@ -110,7 +110,7 @@ def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_publish
         AgentConfig.objects.update(is_default=False)
         fresh = AgentConfig.objects.create(name="Fresh", instructions="Be kind.", model="openai/m", is_default=True)
         publishing.forget(acme.id)
-        opened = running.open_turn(
+        opened = asking.open_turn(
             conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?", channel="test",
             version=publishing.answering(fresh.pk, "test"),
         )  # fmt: skip
@@ -126,7 +126,7 @@ def test_a_builders_trial_whose_owner_is_gone_goes_on_though_nothing_was_publish
 
 def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
     with acting_for(acme):
-        opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
         recording.mark_written(opened.turn)
     member = lease.member_of(acme.id, opened.turn, 1)
     assert member in lease.held()  # so that it is renewed
@@ -142,7 +142,7 @@ def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
     with acting_for(acme):
-        opened = running.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
         limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=2_000)
         assert recording.take_over(opened.turn, attempt=1, said="Well", use=USE).attempt == 2
         assert limits.reserved(turn_id=opened.turn) is None  # what the first had claimed
@@ -206,7 +206,7 @@ def test_tenants_that_could_not_be_looked_at_are_looked_at_again_soon(broken, gl
 
 
 async def test_a_turn_that_is_stopped_or_handed_over_as_it_begins_is_cleared_away(acme):
-    question = partial(running.open_turn, conversation=uuid4(), visitor=ANN, text="Hello?")
+    question = partial(asking.open_turn, conversation=uuid4(), visitor=ANN, text="Hello?")
     stopped = await run_for(acme, question, client_id=uuid4())
     running.launch(acme, stopped)
     assert await running.stop(acme, stopped.conversation, stopped.turn)

@@ -68,7 +68,7 @@ class Line:
     def _forward(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):  # cut, or one end has gone
             while data := source.recv(BLOCK_BYTES):
-                time.sleep(self.delay)
+                time.sleep(self.delay)  # the fault itself: a slow line, on a thread of its own
                 if self.swallowing:
                     continue
                 if answers and self.cut_after is not None:
