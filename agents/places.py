@@ -31,17 +31,21 @@ KEPT_SECONDS = 24 * 3600  # after the last change, for what killed processes lef
 VALKEY_SECONDS = 1  # a visitor does not wait longer for being counted
 RETRY_SECONDS = 30
 
-# A process that is not among the living and did not begin just now (its lease is not known to all yet) has died
+# A process that is not among the living has died, unless it or the list of them began just now: not all are known yet
 COUNT = """
 local held = redis.call('HINCRBY', KEYS[1], ARGV[1], ARGV[2])
 if held < 1 then redis.call('HDEL', KEYS[1], ARGV[1]) end
 redis.call('EXPIRE', KEYS[1], ARGV[3])
 local alive, sum, young = {}, 0, redis.call('TIME')[1] * 1000 - ARGV[4]
-for i = 5, #ARGV do alive[ARGV[i]] = true end
+local since = young + 1
+for i = 5, #ARGV do
+    alive[ARGV[i]] = true
+    since = math.min(since, tonumber(ARGV[i]:match('^since:(%d+)')) or since)
+end
 local all = redis.call('HGETALL', KEYS[1])
 for i = 1, #all, 2 do
     local process, began = all[i]:match('^(([0-9]+)[^:]*)')
-    if alive[process] or tonumber(began) > young then sum = sum + all[i + 1]
+    if alive[process] or tonumber(began) > young or since > young then sum = sum + all[i + 1]
     else redis.call('HDEL', KEYS[1], all[i]) end
 end
 return sum
@@ -50,6 +54,7 @@ RENEW = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
+if redis.call('ZCOUNT', KEYS[1], 'inf', 'inf') == 0 then redis.call('ZADD', KEYS[1], 'inf', 'since:' .. now) end
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return {known and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
@@ -58,7 +63,7 @@ return {known and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
 _held: Counter["Count"] = Counter()  # places of this process
 _doubtful: set["Count"] = set()  # those that Valkey may have wrong
 _changing: Counter["Count"] = Counter()  # those that Valkey is being told of
-_alive: list[bytes] = []
+_alive: list[bytes] = []  # and since when there is a list of them; nothing until it has been heard
 _renewing: asyncio.Task | None = None
 
 
