@@ -20,7 +20,7 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from agents import answer_reading, offline, retry_after
+from agents import answer_reading, offline, request_kinds, retry_after
 from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
@@ -36,7 +36,7 @@ _REFUSALS = {400: "request", 401: "key", 402: "key", 403: "key", 404: "unknown_m
 _REFUSALS_BY_NAME = {"ContextWindowExceededError": "too_long", "ContentPolicyViolationError": "content"}
 
 _importing = threading.Lock()
-_Loaded = namedtuple("_Loaded", "litellm silent clients")
+_Loaded = namedtuple("_Loaded", "litellm silent clients kinds")
 _loaded: _Loaded | None = None
 
 
@@ -100,7 +100,7 @@ def _load():
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
     clients = openai_client.Clients(BaseOpenAILLM.get_async_http_client, own=settings.OPENAI_API_KEY)
-    return _Loaded(litellm, _silent(Logging), clients)
+    return _Loaded(litellm, _silent(Logging), clients, request_kinds.Kinds(litellm))
 
 
 def _silent(logging_class):
@@ -198,7 +198,7 @@ async def _asked(**arguments):
     if "client" not in arguments:
         return await _loaded.litellm.acompletion(**arguments)
     try:
-        return await _loaded.litellm.completion(acompletion=True, **arguments)
+        return await _loaded.kinds.call(arguments)
     except Exception as error:  # noqa: BLE001  as in _open
         raise _loaded.litellm.exception_type(
             model=arguments["model"], custom_llm_provider="openai", original_exception=error

@@ -1,0 +1,86 @@
+"""What litellm makes of a model's parameters, kept for the next request of the kind.
+
+For each request litellm works out anew which parameters the model takes, under which names, and how it is addressed.
+That is two thirds of what a request costs, and comes out the same where only the texts differ. So the first request of
+a kind goes through ``litellm.completion``: the coroutine that it returns, not begun yet, says what litellm calls its
+handler for OpenAI's client with. The next of that kind calls this handler itself, which as before makes the body from
+the messages, sends it and wraps the answer. Where litellm returns anything else, nothing is kept.
+"""
+
+import inspect
+from collections.abc import Coroutine
+from dataclasses import dataclass
+
+import orjson
+
+HANDLER = "OpenAIChatCompletion.async_streaming"
+OF_ONE_REQUEST = {"messages", "user", "api_key", "client", "litellm_logging_obj"}
+NOTED = ("api_base", "custom_llm_provider", "merge_reasoning_content_in_choices", "model_info")
+MOST = 1024  # of 5 KB each
+
+
+@dataclass(frozen=True)
+class _Kind:
+    """What all requests of a kind have in common: litellm's handler, and what it is called with."""
+
+    handler: object
+    named: dict
+    parameters: dict  # the model's, as litellm names them
+    settings: dict  # litellm's own
+    noted: dict  # of those, what litellm's stream asks for
+
+    def call(self, arguments: dict, messages: list[dict]) -> Coroutine:
+        client, notes = arguments["client"], arguments["litellm_logging_obj"]
+        user = {"user": arguments["user"]} if "user" in self.parameters else {}
+        parameters, settings = self.parameters | user, self.settings | {"api_key": client.api_key}
+        # as much as litellm's stream looks at
+        notes.model_call_details |= {"custom_llm_provider": "openai", "litellm_params": self.noted}
+        return self.handler.async_streaming(
+            **self.named, messages=messages, optional_params=parameters, litellm_params=settings,
+            api_key=client.api_key, client=client, logging_obj=notes,
+        )  # fmt: skip
+
+
+class Kinds:
+    """The kinds that this process has met.
+
+    litellm  the library
+    """
+
+    def __init__(self, litellm):
+        self._litellm = litellm
+        self._known: dict[bytes, _Kind] = {}
+
+    def call(self, arguments: dict) -> Coroutine:
+        """The coroutine that makes the request and returns litellm's stream. arguments: ``litellm.completion``'s."""
+        messages = self._litellm.utils.validate_and_fix_openai_messages(arguments["messages"])
+        name = _name(arguments)
+        if kind := self._known.get(name):
+            return kind.call(arguments, messages)
+        made = self._litellm.completion(acompletion=True, **arguments)
+        if kind := _learned(made, arguments, messages):
+            if len(self._known) >= MOST:
+                self._known.clear()
+            self._known[name] = kind
+        return made
+
+
+def _name(arguments: dict) -> bytes:
+    common = {name: value for name, value in arguments.items() if name not in OF_ONE_REQUEST}
+    return orjson.dumps(common, default=str)
+
+
+def _learned(made: Coroutine, arguments: dict, messages: list[dict]) -> _Kind | None:
+    """None where litellm goes another way, or does more to a request than is known here."""
+    if getattr(made, "__qualname__", "") != HANDLER:
+        return None
+    named = dict(inspect.getcoroutinelocals(made))
+    handler, parameters, settings = named.pop("self"), named.pop("optional_params"), named.pop("litellm_params")
+    own = [named.pop(name) for name in ("messages", "client", "logging_obj")]
+    known = own == [messages, arguments["client"], arguments["litellm_logging_obj"]]
+    if not known or parameters.get("user", arguments["user"]) != arguments["user"]:
+        return None
+    del named["api_key"]
+    parameters = parameters | {"user": ""} if "user" in parameters else parameters
+    noted = {name: settings[name] for name in NOTED if settings.get(name)}
+    return _Kind(handler, named, parameters, settings | {"api_key": None}, noted)

@@ -1,0 +1,131 @@
+"""Requests whose parameters litellm has worked out before: the same bodies, and nothing of the request before them."""
+
+from types import SimpleNamespace
+
+import pytest
+
+from agents import llm
+from agents.errors import ModelRefused, ModelUnavailable
+from agents.llm import Request
+from agents.request_kinds import Kinds
+from tests.doubles import Reply, openai_server
+
+TOOL = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {"type": "object"}}}
+CALL = {"id": "call_0", "type": "function", "function": {"name": "look_up", "arguments": '{"for": "it"}'}}
+CONVERSATION = [
+    {"role": "system", "content": "You are Ada."},
+    {"role": "user", "content": "Grüße, 🙂?"},
+    {"role": "assistant", "content": None, "tool_calls": [CALL]},
+    {"role": "tool", "tool_call_id": "call_0", "content": "nothing"},
+    {"role": "assistant", "content": ""},
+    {"role": "user", "content": "And now?"},
+]
+MODELS = ["m", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5-mini", "gpt-5-search-api", "o3-mini", "o1", "ft:gpt-4o:us::1"]
+
+
+class Counting:
+    """litellm, and how often it worked a request out."""
+
+    def __init__(self, litellm):
+        self.utils, self._litellm, self.count = litellm.utils, litellm, 0
+
+    def completion(self, **arguments):
+        self.count += 1
+        return self._litellm.completion(**arguments)
+
+
+@pytest.fixture(scope="module")
+def server():
+    with openai_server() as running:
+        yield running
+
+
+@pytest.fixture
+async def counting(monkeypatch):
+    """litellm behind kinds that know nothing yet."""
+    llm.warm()
+    counting = Counting(llm._loaded.litellm)
+    monkeypatch.setattr(llm, "_loaded", llm._loaded._replace(kinds=Kinds(counting)))
+    yield counting
+    await llm.close()
+
+
+def question(server, model="m", **changes) -> Request:
+    values = {"messages": CONVERSATION, "tools": [TOOL], "max_tokens": 50, "temperature": 0.2, "api_key": "sk-second",
+              "user": "second", "api_base": server.url}  # fmt: skip
+    return Request(**(values | {"model": f"openai/{model}"} | changes))
+
+
+def another(server, model="m", **changes) -> Request:
+    mine = {"messages": [{"role": "user", "content": "first question"}], "api_key": "sk-first", "user": "first"}
+    return question(server, model, **(mine | changes))
+
+
+async def sent(server, request: Request) -> tuple[dict, dict]:
+    """The body and headers that reached the provider."""
+    assert [event async for event in llm.stream(request)]
+    return server.requests[-1].body, server.requests[-1].headers
+
+
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize(
+    "changes", [{}, {"tools": []}, {"temperature": None}, {"temperature": 1.0, "max_tokens": 9}],
+    ids=["all", "no tools", "no temperature", "short"],
+)  # fmt: skip
+async def test_a_known_kind_is_asked_as_litellm_would(server, counting, model, changes):
+    alone = await sent(server, question(server, model, **changes))
+    llm._loaded.kinds._known.clear()
+    counting.count = 0
+    await sent(server, another(server, model, **changes))
+    known = await sent(server, question(server, model, **changes))
+    assert counting.count == 1
+    assert known == alone
+    assert "first" not in str(known)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"model": "openai/gpt-4o"}, {"tools": []}, {"temperature": 0.3}, {"max_tokens": 51}, {"api_base": "other"}],
+)
+async def test_what_changes_the_parameters_is_another_kind(server, counting, changes):
+    await sent(server, question(server))
+    if changes == {"api_base": "other"}:
+        changes = {"api_base": server.url.replace("127.0.0.1", "localhost")}
+    await sent(server, question(server, **changes))
+    assert counting.count == 2
+
+
+async def test_a_kind_keeps_nothing_of_a_request_and_is_not_changed_by_one(server, counting):
+    await sent(server, another(server))
+    (kind,) = llm._loaded.kinds._known.values()
+    learned = repr(kind)
+    for word in ("sk-first", "first question", "'first'"):
+        assert word not in learned
+    for reply, error in ((Reply(status=422), ModelRefused), (Reply(status=429), ModelUnavailable)):
+        server.script(reply)
+        with pytest.raises(error):
+            await sent(server, question(server))
+    await sent(server, question(server))
+    assert repr(kind) == learned
+    assert counting.count == 1
+
+
+async def test_a_litellm_that_goes_another_way_is_asked_each_time(server, counting):
+    async def wrapped(coroutine):
+        return await coroutine
+
+    def completion(**arguments):
+        return wrapped(counting.completion(**arguments))
+
+    llm._loaded.kinds._litellm = SimpleNamespace(completion=completion, utils=counting.utils)
+    await sent(server, another(server))
+    await sent(server, question(server))
+    assert counting.count == 2
+
+
+async def test_no_more_kinds_are_kept_than_memory_is_meant_for(server, counting, monkeypatch):
+    monkeypatch.setattr("agents.request_kinds.MOST", 2)
+    for tokens in (1, 2, 3, 3):
+        await sent(server, question(server, max_tokens=tokens))
+    assert counting.count == 3
+    assert len(llm._loaded.kinds._known) == 1
