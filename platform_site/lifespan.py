@@ -9,6 +9,8 @@ from knowledge import vectors
 
 logger = logging.getLogger(__name__)
 
+YOUNG_OBJECTS = 10_000  # between two looks for rubbish: 700 were one every other answer
+
 
 async def lifespan(scope, receive, send):
     """ASGI lifespan: load the heavy libraries first (it takes seconds), let running turns finish last."""
@@ -32,3 +34,4 @@ def _load() -> None:
     vectors.load()
     gc.collect()
     gc.freeze()
+    gc.set_threshold(YOUNG_OBJECTS)

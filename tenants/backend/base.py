@@ -152,7 +152,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
         greeting = deadlines.answered(connection, deadlines.GREETING_SECONDS)
         try:
             with greeting:
-                connection.autocommit = True
+                if not connection.autocommit:
+                    connection.autocommit = True
                 self._greet(connection)
         except BaseException as error:
             self.pool.putconn(connection)
@@ -201,7 +202,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise TenantMismatch("a transaction begun for one tenant was used for another")
 
     def _set_autocommit(self, autocommit):
-        super()._set_autocommit(autocommit)
+        if self.connection.autocommit != autocommit:  # the driver takes a lock even where nothing changes
+            super()._set_autocommit(autocommit)
         self._transaction_of = None  # a transaction begins or has ended
 
     @contextmanager
@@ -280,7 +282,8 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with self.answered():
                 if self.connection.info.transaction_status != TransactionStatus.IDLE:
                     self.connection.rollback()
-                self.connection.autocommit = True
+                if not self.connection.autocommit:
+                    self.connection.autocommit = True
                 self.connection.execute("discard all")
         except psycopg.Error:
             self.connection.close()
