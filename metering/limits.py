@@ -20,6 +20,7 @@ from redis.exceptions import NoScriptError
 
 from metering import clock, counting, plans
 from metering.errors import LimitReached
+from metering.outbox import pending
 from metering.plans import Allowances
 from tenants import store
 from tenants.context import current
@@ -74,13 +75,14 @@ def reserve(*, turn_id: UUID, conversation_id: UUID, tokens: int) -> Reservation
     return Reservation(turn_id, number, again=what == "again")
 
 
-def settle(*, turn_id: UUID, tokens: int, attempt: int = 1) -> None:
+def settle(*, turn_id: UUID, tokens: int, attempt: int = 1, announce: bool = False) -> None:
     """Correct a turn's claim to what it used, after its usage was recorded. Repeated, it changes nothing.
 
     A claim that has lapsed meanwhile was given back, so the use is charged in full.
-    attempt  of the turn: each one used tokens of its own
+    attempt   of the turn: each one used tokens of its own
+    announce  in the same round trip, say that usage waits for the ledger
     """
-    _charge(turn_id, tokens, _settled(turn_id, attempt))
+    _charge(turn_id, tokens, _settled(turn_id, attempt), *([pending.marking()] if announce else ()))
 
 
 def add(*, use_id: UUID, tokens: int) -> None:
@@ -131,12 +133,13 @@ def _claim(turn_id: UUID, conversation_id: UUID, tokens: int, allowed: Allowance
             raise RedisError("the counters were not filled in time")
 
 
-def _charge(use_id: UUID, tokens: int, settled: str) -> None:
+def _charge(use_id: UUID, tokens: int, settled: str, *others: tuple) -> None:
     try:
         _run(
             "settle",
             [redis_key("lim"), redis_key("res"), redis_key("lim", "late"), settled],
             [use_id.hex, tokens, clock.month().name, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
+            *others,
         )
     except (RedisError, OperationalError) as error:  # the latter from the month, which PostgreSQL says once a minute
         _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
@@ -191,13 +194,23 @@ def _limit_reached(what: str, wait: timedelta) -> LimitReached:
     return LimitReached(text, what=what, until=until.isoformat(timespec="seconds"), retry_after=seconds)
 
 
-def _run(name: str, keys: list[str], arguments: list[str | int]):
-    """One script, one round trip; two when the server does not know the script yet."""
+def _run(name: str, keys: list[str], arguments: list[str | int], *others: tuple):
+    """One script, and other commands along with it, in one round trip; two when the server does not know it yet."""
     source, digest = _script(name)
     try:
-        return store.client().evalsha(digest, len(keys), *keys, *arguments)
+        return _together(("EVALSHA", digest, len(keys), *keys, *arguments), *others)
     except NoScriptError:
-        return store.client().eval(source, len(keys), *keys, *arguments)
+        return _together(("EVAL", source, len(keys), *keys, *arguments))
+
+
+def _together(command: tuple, *others: tuple):
+    """What the first command answers. All are run, whatever one of them answers."""
+    if not others:
+        return store.client().execute_command(*command)
+    with store.client().pipeline(transaction=False) as pipeline:
+        for each in (command, *others):
+            pipeline.execute_command(*each)
+        return pipeline.execute()[0]
 
 
 @cache

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import count
 from pathlib import Path
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import httpx
@@ -24,7 +25,7 @@ from django.core.management import call_command
 from django.db import connections
 from django.test import Client
 
-from tenants import names, provisioning
+from tenants import names, provisioning, store
 from tenants.accounts.models import User
 from tenants.backend.base import DatabaseWrapper
 from tenants.context import TenantRef, acting_for
@@ -177,6 +178,16 @@ def worker() -> Iterator[None]:
                "--beat", "--schedule", str(folder / "test-beat"), "--without-gossip", "--without-mingle"]  # fmt: skip
     with running(command, log=folder / "test-worker.log"):
         yield
+
+
+@pytest.fixture
+def empty_store(settings):
+    """A store that has just lost everything, for this test alone: no process of another one uses it."""
+    settings.REDIS_URL = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()
+    store._forget()
+    store.client().flushdb()
+    yield
+    store._forget()
 
 
 @pytest.fixture(scope="session")

@@ -38,7 +38,8 @@ def close_turn(
 ) -> wire.TurnFinished | None:
     """Store the answer, its citations, tool calls and usage. None when this attempt was deposed: the answer is dropped.
 
-    An answer without a word is not stored as a message; its turn and usage are.
+    An answer without a word is not stored as a message; its turn and usage are. That usage waits for the ledger is for
+    the caller to say, by ``limits.settle``.
     """
     message = Message(
         conversation_id=opened.conversation, turn_id=opened.turn, role="agent", author=author, text=text,
@@ -79,7 +80,7 @@ select seq from counted
 def _close(message: Message, attempt: int, uses: list[outbox.Event]) -> int | None:
     """The number of the conversation's event that this is; None when the attempt was deposed."""
     text, citations = (Message._meta.get_field(name).pre_save(message, True) for name in ("text", "citations"))
-    with outbox.announced(uses), connections[current().alias].cursor() as cursor:
+    with connections[current().alias].cursor() as cursor:
         cursor.execute(
             CLOSE,
             {

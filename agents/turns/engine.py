@@ -258,5 +258,5 @@ def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | 
         opened=opened, attempt=attempt, outcome=answer.outcome, author=answer.author, text=answer.text,
         citations=assembly.cited(answer.text, answer.passages), tool_calls=answer.calls, uses=answer.uses,
     )  # fmt: skip
-    limits.settle(turn_id=opened.turn, tokens=answer.tokens, attempt=attempt)
+    limits.settle(turn_id=opened.turn, tokens=answer.tokens, attempt=attempt, announce=bool(answer.uses))
     return finished

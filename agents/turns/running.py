@@ -5,6 +5,7 @@ A dropped socket does not stop an answer. Within a conversation one turn runs at
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,7 @@ class Running:
 
 
 _running: dict[tuple[int, UUID], Running] = {}  # by tenant id and turn
+_answered: Counter[tuple[int, UUID]] = Counter()  # how many of them are of a conversation, by tenant id and that
 # Why turns failed that have just ended: one may be over before its asker's socket follows it, who must still be told
 _why: dict[tuple[int, UUID], list[wire.Error | wire.Limited]] = {}
 _ended: list[str] = []  # members of turns that have ended: their leases go with the next renewal
@@ -70,7 +72,7 @@ def here() -> list[Running]:
 
 def is_answered(tenant: TenantRef, conversation: UUID) -> bool:
     """Whether a turn of the conversation runs here."""
-    return any(one.opened.conversation == conversation for one in _running.values() if one.tenant.id == tenant.id)
+    return _answered[tenant.id, conversation] > 0
 
 
 def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Running:
@@ -81,6 +83,7 @@ def launch(tenant: TenantRef, opened: Opened, ahead: engine.Ahead = None) -> Run
     member = lease.member_of(tenant.id, opened.turn, opened.attempt)
     running = Running(tenant, opened, Log(opened.turn, opened.attempt), member, ahead)
     _running[key] = running
+    _answered[tenant.id, opened.conversation] += 1
     lease.let_go(member)
     stream.publish(tenant, running.log, running.abandon)
     running.task = asyncio.create_task(_run(running), name=f"turn {opened.turn}")
@@ -97,13 +100,20 @@ async def _run(running: Running) -> None:
     except Exception:  # the outermost frame of a turn: nobody awaits it
         logger.exception("turn failed", extra={"turn": str(running.opened.turn)})
     finally:
-        key = (running.tenant.id, running.opened.turn)
-        _running.pop(key, None)
+        _forget(running)
         running.log.end(finished)
         if finished:
-            _keep_why(key, running.log)
+            _keep_why((running.tenant.id, running.opened.turn), running.log)
             _ended.append(running.member)
             renewal.begin(running.tenant)
+
+
+def _forget(running: Running) -> None:
+    _running.pop((running.tenant.id, running.opened.turn), None)
+    conversation = (running.tenant.id, running.opened.conversation)
+    _answered[conversation] -= 1
+    if not _answered[conversation]:
+        del _answered[conversation]
 
 
 def _keep_why(key: tuple[int, UUID], log: Log) -> None:

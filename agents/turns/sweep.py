@@ -19,6 +19,7 @@ from agents.conversations.models import Turn
 from agents.conversations.records import Opened, Use
 from agents.turns import lease, mirror, refill, running
 from metering import limits
+from metering.outbox import pending
 from platform_site import ending
 from tenants import directory
 from tenants.context import TenantRef, run_for, run_for_nobody
@@ -153,12 +154,15 @@ async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
             running.launch(tenant, opened)
     finally:
         lease.let_go(ours)
-    if opened is None and not await run_for(tenant, _is_running, turn):  # else that attempt may be another's, who died
+    if opened is None and await run_for(tenant, _has_ended, turn):  # else that attempt may be another's, who died
         await lease.release([ours])
 
 
-def _is_running(turn: UUID) -> bool:
-    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists()
+def _has_ended(turn: UUID) -> bool:
+    if Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists():
+        return False
+    pending.mark()  # its owner may have died before saying that usage waits
+    return True
 
 
 def _claim(turn: UUID, attempt: int, said: str, stopped: bool) -> Opened | None:

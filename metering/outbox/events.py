@@ -1,8 +1,6 @@
 """Writes down what a piece of work used, in the tenant's own schema and in the transaction of that work."""
 
 import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
@@ -73,25 +71,16 @@ def event(
 
 def record(**use) -> None:
     """Record one use, as ``event`` takes it, of the current tenant: exactly once by its ``event_id``."""
-    recorded = [event(**use)]
-    with announced(recorded), connections[current().alias].cursor() as cursor:
-        cursor.execute(INSERT, parameters(recorded))
+    pending.mark()  # before the commit: whoever dies in between has been seen
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute(INSERT, parameters([event(**use)]))
+    after_commit(pending.mark)  # and after it: the relay may have looked before there was anything to see
 
 
 def parameters(events: list[Event]) -> dict:
-    """What INSERT is to be run with, inside ``announced(events)``."""
+    """What INSERT is to be run with; then ``pending.mark``, and before it, too, if nobody would notice in between."""
     uses = [{"id": str(one.id), "occurred_at": str(_time_of(one.id)), "payload": one.payload} for one in events]
     return {"uses": json.dumps(uses)}
-
-
-@contextmanager
-def announced(events: list[Event]) -> Iterator[None]:
-    """The events are written inside; the relay hears of it."""
-    if events:
-        pending.mark()  # before the commit: whoever dies in between has been seen
-    yield
-    if events:
-        after_commit(pending.mark)  # and after it: the relay may have looked before there was anything to see
 
 
 def _time_of(event_id: UUID) -> datetime:

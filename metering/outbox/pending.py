@@ -22,9 +22,14 @@ WHOLE = system_key("pending", "outbox", "whole")
 def mark() -> None:
     """Say that the current tenant has usage waiting. Never fails: the rebuilt set finds what was not marked."""
     try:
-        store.client().sadd(MARKED, current().id)
+        store.client().execute_command(*marking())
     except RedisError as error:
         logger.warning("usage not marked", extra={"error": type(error).__name__})
+
+
+def marking() -> tuple[str, str, int]:
+    """The command of ``mark``, to be sent along with others."""
+    return "SADD", MARKED, current().id
 
 
 def take_off() -> bool:

@@ -4,7 +4,6 @@ import asyncio
 import os
 from contextlib import AsyncExitStack
 from pathlib import Path
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -263,17 +262,7 @@ async def test_h7_what_a_client_says_of_its_address_in_front_of_the_proxy_does_n
         assert (await refusal(Browser(acme, door, address="198.51.100.99, 203.0.113.77")))["code"] == "too_many_sockets"
 
 
-@pytest.fixture
-def emptied(settings):
-    """A store that has just lost everything, for this test alone."""
-    settings.REDIS_URL = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()
-    store._forget()
-    store.client().flushdb()
-    yield
-    store._forget()
-
-
-async def test_h7_nobody_is_taken_for_dead_before_all_have_been_heard_again(emptied, acme, settings):
+async def test_h7_nobody_is_taken_for_dead_before_all_have_been_heard_again(empty_store, acme, settings):
     settings.SOCKETS_PER_TENANT = 2
     store.client().hset(f"t:{{{acme.id}}}:sockets", "1000-elsewhere", 2)
     with pytest.raises(TooManySockets):

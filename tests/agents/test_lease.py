@@ -18,6 +18,7 @@ from agents.conversations.visitors import known_by
 from agents.models import AgentConfig
 from agents.turns import asking, lease, refill, running, sweep
 from metering import limits
+from metering.outbox import pending
 from metering.outbox.models import UsageEvent
 from platform_site import ending
 from tenants import directory, store
@@ -138,6 +139,20 @@ def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
     asyncio.run(sweep.sweep())
     assert state_of(acme, opened.turn) == Turn.State.INTERRUPTED
     assert member not in lease.held()
+
+
+def test_usage_of_an_owner_that_died_before_announcing_it_is_announced_by_whoever_sweeps(acme, empty_store):
+    store.client().set(pending.WHOLE, 1)
+    with acting_for(acme):
+        opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        recording.close_turn(
+            opened=opened, attempt=1, outcome="done", author="A", text="Yes.", citations=[], tool_calls=[], uses=[USE]
+        )
+    lapse(member := lease.member_of(acme.id, opened.turn, 1))
+    assert acme.id not in pending.tenant_ids()
+    asyncio.run(sweep.sweep())
+    assert acme.id in pending.tenant_ids()
+    assert store.client().zscore(lease.KEY, member) is None
 
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -27,14 +26,9 @@ class Killed(BaseException):
 
 
 @pytest.fixture
-def only_ours_are_marked(settings):
+def only_ours_are_marked(empty_store):
     """Marks of our own: earlier tests' tenants are not looked through, and another test's worker sees none of ours."""
-    settings.REDIS_URL = urlsplit(settings.REDIS_URL)._replace(path="/8").geturl()
-    store._forget()
-    store.client().flushdb()
     store.client().set(pending.WHOLE, 1, ex=pending.WHOLE_SECONDS)
-    yield
-    store._forget()
 
 
 def record(tenant, *, event_id=None, model="openai/gpt-4o-mini", **more) -> None:
