@@ -9,6 +9,7 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
 from django.db import OperationalError
 from redis.exceptions import RedisError
+from uvicorn.protocols.utils import ClientDisconnected
 
 from agents import joining, moving, open_sockets, places, turns, wire
 from agents.conversations import reading, recording, visitors
@@ -29,8 +30,7 @@ logger = logging.getLogger(__name__)
 FAULTS_ALLOWED = 3
 CLOSE_FAULTS, CLOSE_SILENT, CLOSE_PAUSED, CLOSE_CROWDED, CLOSE_TOO_LARGE = 4400, 4408, 4423, 4429, 1009
 CLOSE_AGAIN = 1012
-RETRY_SECONDS = 1
-FRAME_BYTES = 65_536
+RETRY_SECONDS, FRAME_BYTES = 1, 65_536
 LOOK_BACK_SECONDS = 2  # about, for many do at once; until then the first answer has the database to itself
 LATE_SECONDS = 2  # after which the end of an answer is told without its last words
 # The turn's thread gets the interpreter before we go on: it has further to go than "accepted", which nobody waits for
@@ -114,6 +114,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             logger.warning("frame not obeyed", extra={"error": type(error.__cause__ or error).__name__})
             code, text = TemporaryFailure.code, TemporaryFailure.text
             await self._answer(wire.Error(code=code, text=text, id=wire.thumb_of(frame), retry_after=RETRY_SECONDS))
+        except ClientDisconnected:  # what it asked for is done
+            raise
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})
             text = "Something went wrong on our side."
@@ -166,9 +168,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             case wire.RequestHuman():
                 await self._ask_for_human()
             case wire.History():
-                messages, more = await self._run(
-                    reading.newest, await self._own(), before=frame.before, limit=frame.limit
-                )
+                page = {"before": frame.before, "limit": frame.limit}
+                messages, more = await self._run(reading.newest, await self._own(), **page)
                 await self._answer(wire.HistoryEvent(messages=messages, more=more))
             case wire.Typing() | wire.Read():
                 pass  # hints for staff, who have no inbox to see them in yet
@@ -190,10 +191,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self._follow(cursor)
 
     async def _own(self) -> UUID:
-        """The conversation, once it is this visitor's. Before its first message anybody can name its id.
-
-        Raises NoConversation
-        """
+        """The conversation, if it is theirs: until its first message anybody can name its id. Raises NoConversation."""
         if not self.begun:
             await self._run(reading.owned, self.conversation, self.visitor)
             await self._begin()

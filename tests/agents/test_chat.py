@@ -1,7 +1,9 @@
 """The chat door against a real web process: what an end user's browser meets."""
 
 import asyncio
+import os
 import random
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
@@ -9,7 +11,9 @@ import websockets
 
 from agents.conversations.models import Conversation, Feedback, Message, Turn
 from metering.models import UsageRecord
+from metering.outbox import pending
 from metering.outbox.models import UsageEvent
+from tenants import store
 from tenants.context import run_for
 from tests.agents.chatting import Browser
 from tests.conftest import repeats
@@ -58,6 +62,20 @@ async def test_a_dropped_socket_does_not_stop_the_answer(browser, acme):
     async with browser.socket(hello=hello) as again:
         finished = await again.until("turn.finished")
     assert finished["outcome"] == "done"
+
+
+async def test_a_visitor_who_leaves_while_being_answered_is_no_fault(browser, server):
+    log = Path(os.environ["DATA_DIR"]) / f"test-web-{server}.log"
+    before = log.read_text().count("frame failed")
+    for milliseconds in range(4, 20):
+        async with browser.socket() as chat:
+            await chat.ask(GREETING)
+            await asyncio.sleep(milliseconds / 1000)
+            chat.raw.transport.abort()
+    async with browser.socket() as chat:
+        await chat.ask(GREETING)
+        await chat.until("turn.finished")
+    assert log.read_text().count("frame failed") == before
 
 
 @pytest.mark.mass
@@ -162,6 +180,19 @@ async def test_usage_is_in_the_outbox_with_the_answer(browser, acme):
                 *map(str, UsageRecord.objects.values_list("turn_id", flat=True))]  # fmt: skip
 
     assert finished["turn"] in await run_for(acme, recorded)
+
+
+async def test_usage_is_announced_before_the_answer_is_said_to_have_ended(browser, acme):
+    store.client().set(pending.WHOLE, 1, ex=pending.WHOLE_SECONDS)
+    async with browser.socket() as chat:
+        await chat.ask(GREETING)
+        finished = await chat.until("turn.finished")
+
+    def announced():  # a worker of another test may have been quick
+        marked = store.client().sismember(pending.MARKED, acme.id)
+        return marked or UsageRecord.objects.filter(turn_id=finished["turn"]).exists()
+
+    assert await run_for(acme, announced)
 
 
 async def test_a_message_that_is_too_long_is_refused_and_named(browser, acme):
