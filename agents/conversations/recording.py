@@ -1,5 +1,6 @@
 """Writes what happens in a conversation. Each verb is one transaction in the tenant's schema, and safe to repeat."""
 
+import logging
 from contextlib import nullcontext
 from uuid import UUID, uuid5
 
@@ -15,7 +16,10 @@ from agents.conversations.visitors import Visitor
 from metering import limits
 from metering.outbox import events as outbox
 from tenants.context import current
+from tenants.crypto import Unreadable
 from tenants.transactions import after_commit, atomic
+
+logger = logging.getLogger(__name__)
 
 MOST_ATTEMPTS = 2  # a turn that has ended two owners would end a third
 HANDOFF_TEXT = (
@@ -38,8 +42,8 @@ def close_turn(
 ) -> wire.TurnFinished | None:
     """Store the answer, its citations, tool calls and usage. None when this attempt was deposed: the answer is dropped.
 
-    An answer without a word is not stored as a message; its turn and usage are. That usage waits for the ledger is for
-    the caller to say, by ``limits.settle``.
+    An answer without a word is not stored as a message; its turn and usage are. The caller announces the usage:
+    ``limits.settle(announce=True)``.
     """
     message = Message(
         conversation_id=opened.conversation, turn_id=opened.turn, role="agent", author=author, text=text,
@@ -122,8 +126,8 @@ def take_over(
 ) -> Opened | None:
     """Claim a turn whose owner died in ``attempt``: the new attempt's data, or None when it is finished or not ours.
 
-    A turn that was to be stopped, that a tool has written in, or that has ended two owners, is not run again: what it
-    had said is kept as its answer.
+    A turn that was to be stopped, that a tool has written in, that has ended two owners, or whose question cannot be
+    read, is not run again: what it had said is kept as its answer.
 
     said  by the dead attempt, as far as it is known
     use   of the dead attempt; recorded once
@@ -144,7 +148,12 @@ def take_over(
             return None
         row.attempt += 1
         row.save(update_fields=["attempt"])
-        return reading.as_it_stands(reading.opened(row.conversation_id, row.client_id))
+        try:
+            return reading.as_it_stands(reading.opened(row.conversation_id, row.client_id))
+        except Unreadable as error:  # each sweep would meet it again
+            logger.error("question cannot be read", extra={"turn": str(turn), "error": str(error)})
+            _end_unfinished(row, said, Turn.State.INTERRUPTED)
+            return None
 
 
 def _record_lost_use(turn: Turn, use: Use) -> None:

@@ -7,6 +7,7 @@ from functools import partial
 from uuid import uuid4
 
 import pytest
+from django.db import connections
 from django.utils import timezone
 
 from agents import publishing
@@ -139,6 +140,17 @@ def test_a_turn_that_is_still_being_prepared_is_taken_over_by_nobody(acme):
     asyncio.run(sweep.sweep())
     assert state_of(acme, opened.turn) == Turn.State.INTERRUPTED
     assert member not in lease.held()
+
+
+def test_a_question_that_cannot_be_read_is_not_taken_over_for_ever(acme):
+    with acting_for(acme):
+        opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        with connections[acme.alias].cursor() as cursor:
+            cursor.execute("update conversations_message set text = %s where id = %s", [b"spoilt", opened.message])
+    lapse(member := lease.member_of(acme.id, opened.turn, 1))
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, opened.turn) == Turn.State.INTERRUPTED
+    assert store.client().zscore(lease.KEY, member) is None
 
 
 def test_usage_of_an_owner_that_died_before_announcing_it_is_announced_by_whoever_sweeps(acme, empty_store):
