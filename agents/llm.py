@@ -1,4 +1,4 @@
-"""The one way to a language model. Only this module and agents.offline call litellm.
+"""The one way to a language model. Only this module calls litellm, with agents.request_kinds and agents.offline.
 
 litellm makes every request; how its answers are read says agents.answer_reading.
 """

@@ -63,7 +63,8 @@ return {known and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
 _held: Counter["Count"] = Counter()  # places of this process
 _doubtful: set["Count"] = set()  # those that Valkey may have wrong
 _changing: Counter["Count"] = Counter()  # those that Valkey is being told of
-_alive: list[bytes] = []  # and since when there is a list of them; nothing until it has been heard
+# The processes that live, and since when there is a list of them. Empty until it has been heard
+_alive: list[bytes] = []
 _renewing: asyncio.Task | None = None
 
 

@@ -15,8 +15,10 @@ import orjson
 
 HANDLER = "OpenAIChatCompletion.async_streaming"
 OF_ONE_REQUEST = {"messages", "user", "api_key", "client", "litellm_logging_obj"}
+HANDED_ON = {"self", "messages", "client", "logging_obj", "api_key", "optional_params", "litellm_params"}
+# Shared by all requests of a kind, so nothing that litellm's stream writes into: not "metadata"
 NOTED = ("api_base", "custom_llm_provider", "merge_reasoning_content_in_choices", "model_info")
-MOST = 1024  # of 5 KB each
+MOST = 1024  # of about 5 KB each, and twice the tools
 
 
 @dataclass(frozen=True)
@@ -75,12 +77,15 @@ def _learned(made: Coroutine, arguments: dict, messages: list[dict]) -> _Kind | 
     if getattr(made, "__qualname__", "") != HANDLER:
         return None
     named = dict(inspect.getcoroutinelocals(made))
+    if not named.keys() >= HANDED_ON:
+        return None
     handler, parameters, settings = named.pop("self"), named.pop("optional_params"), named.pop("litellm_params")
     own = [named.pop(name) for name in ("messages", "client", "logging_obj")]
-    known = own == [messages, arguments["client"], arguments["litellm_logging_obj"]]
-    if not known or parameters.get("user", arguments["user"]) != arguments["user"]:
+    as_given = own == [messages, arguments["client"], arguments["litellm_logging_obj"]]
+    if not as_given or parameters.get("user", arguments["user"]) != arguments["user"]:
         return None
+    # nothing of this request stays: each of the kind puts in its own
     del named["api_key"]
-    parameters = parameters | {"user": ""} if "user" in parameters else parameters
+    parameters = {name: "" if name == "user" else value for name, value in parameters.items()}
     noted = {name: settings[name] for name in NOTED if settings.get(name)}
     return _Kind(handler, named, parameters, settings | {"api_key": None}, noted)

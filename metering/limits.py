@@ -7,6 +7,7 @@ processes. The scripts' headers say what the keys hold. Source: architecture, se
 import hashlib
 import logging
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
@@ -82,7 +83,7 @@ def settle(*, turn_id: UUID, tokens: int, attempt: int = 1, announce: bool = Fal
     attempt   of the turn: each one used tokens of its own
     announce  in the same round trip, say that usage waits for the ledger
     """
-    _charge(turn_id, tokens, _settled(turn_id, attempt), *([pending.marking()] if announce else ()))
+    _charge(turn_id, tokens, _settled(turn_id, attempt), announce=announce)
 
 
 def add(*, use_id: UUID, tokens: int) -> None:
@@ -133,17 +134,28 @@ def _claim(turn_id: UUID, conversation_id: UUID, tokens: int, allowed: Allowance
             raise RedisError("the counters were not filled in time")
 
 
-def _charge(use_id: UUID, tokens: int, settled: str, *others: tuple) -> None:
+def _charge(use_id: UUID, tokens: int, settled: str, *, announce: bool = False) -> None:
+    try:
+        month = clock.month().name
+    except OperationalError as error:  # PostgreSQL says it once a minute
+        _doubt(error)
+        if announce:
+            pending.mark()
+        return
     try:
         _run(
             "settle",
             [redis_key("lim"), redis_key("res"), redis_key("lim", "late"), settled],
-            [use_id.hex, tokens, clock.month().name, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
-            *others,
+            [use_id.hex, tokens, month, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
+            along=[pending.mark_command()] if announce else [],
         )
-    except (RedisError, OperationalError) as error:  # the latter from the month, which PostgreSQL says once a minute
-        _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
-        logger.warning("use not settled", extra={"error": type(error).__name__})
+    except RedisError as error:
+        _doubt(error)
+
+
+def _doubt(error: Exception) -> None:
+    _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
+    logger.warning("use not settled", extra={"error": type(error).__name__})
 
 
 def _settled(turn_id: UUID, attempt: int) -> str:
@@ -194,22 +206,22 @@ def _limit_reached(what: str, wait: timedelta) -> LimitReached:
     return LimitReached(text, what=what, until=until.isoformat(timespec="seconds"), retry_after=seconds)
 
 
-def _run(name: str, keys: list[str], arguments: list[str | int], *others: tuple):
-    """One script, and other commands along with it, in one round trip; two when the server does not know it yet."""
+def _run(name: str, keys: list[str], arguments: list[str | int], *, along: Sequence[tuple] = ()):
+    """One script, one round trip; two when the server does not know the script yet. along: commands sent with it."""
     source, digest = _script(name)
     try:
-        return _together(("EVALSHA", digest, len(keys), *keys, *arguments), *others)
-    except NoScriptError:
-        return _together(("EVAL", source, len(keys), *keys, *arguments))
+        return _together([("EVALSHA", digest, len(keys), *keys, *arguments), *along])
+    except NoScriptError:  # the others were run
+        return _together([("EVAL", source, len(keys), *keys, *arguments)])
 
 
-def _together(command: tuple, *others: tuple):
-    """What the first command answers. All are run, whatever one of them answers."""
-    if not others:
-        return store.client().execute_command(*command)
+def _together(commands: Sequence[tuple]):
+    """What the first command answers."""
+    if len(commands) == 1:
+        return store.client().execute_command(*commands[0])
     with store.client().pipeline(transaction=False) as pipeline:
-        for each in (command, *others):
-            pipeline.execute_command(*each)
+        for command in commands:
+            pipeline.execute_command(*command)
         return pipeline.execute()[0]
 
 

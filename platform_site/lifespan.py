@@ -9,7 +9,7 @@ from knowledge import vectors
 
 logger = logging.getLogger(__name__)
 
-YOUNG_OBJECTS = 10_000  # between two looks for rubbish: 700 were one every other answer
+YOUNG_OBJECTS = 10_000  # between two looks for rubbish; Python's own 700 mean several looks in each answer
 
 
 async def lifespan(scope, receive, send):

@@ -154,15 +154,13 @@ async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
             running.launch(tenant, opened)
     finally:
         lease.let_go(ours)
-    if opened is None and await run_for(tenant, _has_ended, turn):  # else that attempt may be another's, who died
+    if opened is None and not await run_for(tenant, _is_running, turn):  # else that attempt may be another's, who died
+        await run_for(tenant, pending.mark)  # its owner may have died before it announced what the turn used
         await lease.release([ours])
 
 
-def _has_ended(turn: UUID) -> bool:
-    if Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists():
-        return False
-    pending.mark()  # its owner may have died before saying that usage waits
-    return True
+def _is_running(turn: UUID) -> bool:
+    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists()
 
 
 def _claim(turn: UUID, attempt: int, said: str, stopped: bool) -> Opened | None:

@@ -78,7 +78,11 @@ def record(**use) -> None:
 
 
 def parameters(events: list[Event]) -> dict:
-    """What INSERT is to be run with; then ``pending.mark``, and before it, too, if nobody would notice in between."""
+    """What INSERT is to be run with.
+
+    Its caller marks the tenant after the commit (``pending``); before it as well, where nobody would find out that it
+    died in between.
+    """
     uses = [{"id": str(one.id), "occurred_at": str(_time_of(one.id)), "payload": one.payload} for one in events]
     return {"uses": json.dumps(uses)}
 

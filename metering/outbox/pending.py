@@ -1,7 +1,8 @@
 """Which tenants have usage waiting in their schema: a set of ids, so that the relay need not visit every schema.
 
 A false mark costs one look. A missing one would cost usage, so the set is rebuilt from all tenants whenever the
-marker that says it is whole is gone (lost with the store, or old). Source: architecture, section 4.
+marker that says it is whole is gone (lost with the store, or old). Source: architecture, section 4, but that a turn is
+marked only after its commit: if its owner dies in between, whoever sweeps its lease marks it.
 """
 
 import logging
@@ -22,13 +23,13 @@ WHOLE = system_key("pending", "outbox", "whole")
 def mark() -> None:
     """Say that the current tenant has usage waiting. Never fails: the rebuilt set finds what was not marked."""
     try:
-        store.client().execute_command(*marking())
+        store.client().execute_command(*mark_command())
     except RedisError as error:
         logger.warning("usage not marked", extra={"error": type(error).__name__})
 
 
-def marking() -> tuple[str, str, int]:
-    """The command of ``mark``, to be sent along with others."""
+def mark_command() -> tuple[str, str, int]:
+    """What ``mark`` sends, for whoever sends something else anyway."""
     return "SADD", MARKED, current().id
 
 

@@ -46,6 +46,11 @@ def _may_be_a_move(error: DatabaseError) -> bool:
     return getattr(error.__cause__, "sqlstate", None) in SIGNS_OF_A_MOVE
 
 
+def _switch_to_autocommit(connection: psycopg.Connection) -> None:
+    if not connection.autocommit:  # the driver takes a lock even where nothing changes
+        connection.autocommit = True
+
+
 class Binding(NamedTuple):
     """What a connection must be before it runs SQL."""
 
@@ -152,8 +157,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         greeting = deadlines.answered(connection, deadlines.GREETING_SECONDS)
         try:
             with greeting:
-                if not connection.autocommit:
-                    connection.autocommit = True
+                _switch_to_autocommit(connection)
                 self._greet(connection)
         except BaseException as error:
             self.pool.putconn(connection)
@@ -202,7 +206,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             raise TenantMismatch("a transaction begun for one tenant was used for another")
 
     def _set_autocommit(self, autocommit):
-        if self.connection.autocommit != autocommit:  # the driver takes a lock even where nothing changes
+        if self.connection.autocommit != autocommit:  # as in _switch_to_autocommit
             super()._set_autocommit(autocommit)
         self._transaction_of = None  # a transaction begins or has ended
 
@@ -282,8 +286,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
             with self.answered():
                 if self.connection.info.transaction_status != TransactionStatus.IDLE:
                     self.connection.rollback()
-                if not self.connection.autocommit:
-                    self.connection.autocommit = True
+                _switch_to_autocommit(self.connection)
                 self.connection.execute("discard all")
         except psycopg.Error:
             self.connection.close()

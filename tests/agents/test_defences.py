@@ -270,7 +270,7 @@ async def test_h7_nobody_is_taken_for_dead_before_all_have_been_heard_again(empt
     assert held_by(acme) == 2
 
 
-async def test_h7_places_of_a_killed_process_count_no_more(acme, settings):
+async def test_h7_places_of_a_killed_process_count_no_more(empty_store, acme, settings):
     settings.SOCKETS_PER_TENANT = 2
     store.client().zadd(places.PROCESSES, {"since:1000": "inf"})
     store.client().hset(f"t:{{{acme.id}}}:sockets", "1000-dead", 2)

@@ -1,13 +1,13 @@
 """Requests whose parameters litellm has worked out before: the same bodies, and nothing of the request before them."""
 
-from types import SimpleNamespace
+import asyncio
 
 import pytest
 
 from agents import llm
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Request
-from agents.request_kinds import Kinds
+from agents.request_kinds import HANDLER, Kinds
 from tests.doubles import Reply, openai_server
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {"type": "object"}}}
@@ -24,14 +24,14 @@ MODELS = ["m", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5-mini", "gpt-5-search-ap
 
 
 class Counting:
-    """litellm, and how often it worked a request out."""
+    """litellm, how often it worked a request out, and what it is to do with the coroutine."""
 
     def __init__(self, litellm):
-        self.utils, self._litellm, self.count = litellm.utils, litellm, 0
+        self.utils, self._litellm, self.count, self.change = litellm.utils, litellm, 0, lambda coroutine: coroutine
 
     def completion(self, **arguments):
         self.count += 1
-        return self._litellm.completion(**arguments)
+        return self.change(self._litellm.completion(**arguments))
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +42,7 @@ def server():
 
 @pytest.fixture
 async def counting(monkeypatch):
-    """litellm behind kinds that know nothing yet."""
+    """litellm, with nothing known yet."""
     llm.warm()
     counting = Counting(llm._loaded.litellm)
     monkeypatch.setattr(llm, "_loaded", llm._loaded._replace(kinds=Kinds(counting)))
@@ -67,37 +67,66 @@ async def sent(server, request: Request) -> tuple[dict, dict]:
     return server.requests[-1].body, server.requests[-1].headers
 
 
+async def sent_by_litellm(server, request: Request) -> tuple[dict, dict]:
+    """The same where nothing is known."""
+    arguments = llm._arguments(request)
+    response = await llm._loaded.litellm.completion(acompletion=True, **arguments)
+    await response.completion_stream.response.aclose()
+    return server.requests[-1].body, server.requests[-1].headers
+
+
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(
     "changes", [{}, {"tools": []}, {"temperature": None}, {"temperature": 1.0, "max_tokens": 9}],
     ids=["all", "no tools", "no temperature", "short"],
 )  # fmt: skip
 async def test_a_known_kind_is_asked_as_litellm_would(server, counting, model, changes):
-    alone = await sent(server, question(server, model, **changes))
-    llm._loaded.kinds._known.clear()
-    counting.count = 0
     await sent(server, another(server, model, **changes))
     known = await sent(server, question(server, model, **changes))
     assert counting.count == 1
-    assert known == alone
+    assert known == await sent_by_litellm(server, question(server, model, **changes))
     assert "first" not in str(known)
 
 
 @pytest.mark.parametrize(
     "changes",
-    [{"model": "openai/gpt-4o"}, {"tools": []}, {"temperature": 0.3}, {"max_tokens": 51}, {"api_base": "other"}],
+    [{"model": "openai/gpt-4o"}, {"tools": []}, {"temperature": 0.3}, {"temperature": None}, {"max_tokens": 51}],
 )
 async def test_what_changes_the_parameters_is_another_kind(server, counting, changes):
     await sent(server, question(server))
-    if changes == {"api_base": "other"}:
-        changes = {"api_base": server.url.replace("127.0.0.1", "localhost")}
     await sent(server, question(server, **changes))
     assert counting.count == 2
 
 
+async def test_another_address_is_another_kind(server, counting):
+    await sent(server, question(server))
+    with openai_server() as elsewhere:
+        await sent(elsewhere, question(elsewhere))
+    assert counting.count == 2
+
+
+async def test_requests_of_one_kind_at_once_keep_what_is_their_own(server, counting):
+    requests = [
+        question(server, api_key=f"sk-{n}", user=f"user {n}", model="gpt-4o-mini",
+                 messages=[{"role": "user", "content": f"[[say=answer {n}]]"}])
+        for n in range(40)
+    ]  # fmt: skip
+    before = len(server.requests)
+
+    async def answer(request):
+        return "".join([event.text async for event in llm.stream(request) if isinstance(event, llm.Delta)])
+
+    assert await asyncio.gather(*map(answer, requests)) == [f"answer {n}" for n in range(40)]
+    for request in list(server.requests)[before:]:
+        number = request.body["user"].removeprefix("user ")
+        assert request.headers["authorization"] == f"Bearer sk-{number}"
+        assert request.body["messages"] == [{"role": "user", "content": f"[[say=answer {number}]]"}]
+    assert counting.count == 1
+
+
 async def test_a_kind_keeps_nothing_of_a_request_and_is_not_changed_by_one(server, counting):
     await sent(server, another(server))
-    (kind,) = llm._loaded.kinds._known.values()
+    (kind,) = llm._loaded.kinds._known.values()  # whatever it holds
     learned = repr(kind)
     for word in ("sk-first", "first question", "'first'"):
         assert word not in learned
@@ -110,14 +139,21 @@ async def test_a_kind_keeps_nothing_of_a_request_and_is_not_changed_by_one(serve
     assert counting.count == 1
 
 
-async def test_a_litellm_that_goes_another_way_is_asked_each_time(server, counting):
-    async def wrapped(coroutine):
-        return await coroutine
+async def wrapped(coroutine):
+    return await coroutine
 
-    def completion(**arguments):
-        return wrapped(counting.completion(**arguments))
 
-    llm._loaded.kinds._litellm = SimpleNamespace(completion=completion, utils=counting.utils)
+async def renamed(request):
+    """As a litellm whose handler is called otherwise."""
+    return await request
+
+
+renamed.__qualname__ = HANDLER
+
+
+@pytest.mark.parametrize("change", [wrapped, renamed])
+async def test_a_litellm_that_goes_another_way_is_asked_each_time(server, counting, change):
+    counting.change = change
     await sent(server, another(server))
     await sent(server, question(server))
     assert counting.count == 2
@@ -125,7 +161,6 @@ async def test_a_litellm_that_goes_another_way_is_asked_each_time(server, counti
 
 async def test_no_more_kinds_are_kept_than_memory_is_meant_for(server, counting, monkeypatch):
     monkeypatch.setattr("agents.request_kinds.MOST", 2)
-    for tokens in (1, 2, 3, 3):
+    for tokens in (1, 2, 3, 3, 1):
         await sent(server, question(server, max_tokens=tokens))
-    assert counting.count == 3
-    assert len(llm._loaded.kinds._known) == 1
+    assert counting.count == 4  # the first was forgotten
