@@ -52,6 +52,17 @@ def counted() -> Counted:
     return Counted(month.name, int(total), buckets, newest)
 
 
+def used_by(turn_id: UUID, attempt: int) -> int:
+    """Tokens of model calls that are recorded of a turn's attempt."""
+    of_turn = UsageEvent.objects.filter(payload__turn_id=str(turn_id), payload__attempt=attempt)
+    waiting = {  # before the ledger: what leaves the outbox after this look is in both
+        event_id: payload["input_tokens"] + payload["output_tokens"]
+        for event_id, payload in of_turn.values_list("id", "payload")
+    }
+    relayed = UsageRecord.objects.filter(turn_id=turn_id, attempt=attempt).exclude(event_id__in=list(waiting))
+    return sum(waiting.values()) + (relayed.aggregate(total=Sum(TOKENS))["total"] or 0)
+
+
 def relayed_lately() -> list[tuple[UUID, int]]:
     """``(turn, attempt)`` of uses that have reached the ledger already, and perhaps are not settled yet."""
     since = clock.now() - timedelta(seconds=NEWEST_SECONDS)

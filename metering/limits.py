@@ -76,14 +76,25 @@ def reserve(*, turn_id: UUID, conversation_id: UUID, tokens: int) -> Reservation
     return Reservation(turn_id, number, again=what == "again")
 
 
-def settle(*, turn_id: UUID, tokens: int, attempt: int = 1, announce: bool = False) -> None:
+def settle(*, turn_id: UUID, tokens: int, attempt: int = 1, announce: bool = False) -> bool:
     """Correct a turn's claim to what it used, after its usage was recorded. Repeated, it changes nothing.
 
     A claim that has lapsed meanwhile was given back, so the use is charged in full.
     attempt   of the turn: each one used tokens of its own
     announce  in the same round trip, say that usage waits for the ledger
+    Returns   False: Valkey did not take it
     """
-    _charge(turn_id, tokens, _settled(turn_id, attempt), announce=announce)
+    return _charge(turn_id, tokens, _settled(turn_id, attempt), announce=announce)
+
+
+def settle_by_record(*, turn_id: UUID, attempt: int) -> None:
+    """Announce and settle what is recorded of a turn that has ended, for an owner that died before it could.
+
+    Raises  redis.RedisError
+    """
+    store.client().execute_command(*pending.mark_command())
+    if reserved(turn_id=turn_id):  # else it was settled, or its claim was lost with the store
+        settle(turn_id=turn_id, tokens=counting.used_by(turn_id, attempt), attempt=attempt)
 
 
 def add(*, use_id: UUID, tokens: int) -> None:
@@ -134,14 +145,14 @@ def _claim(turn_id: UUID, conversation_id: UUID, tokens: int, allowed: Allowance
             raise RedisError("the counters were not filled in time")
 
 
-def _charge(use_id: UUID, tokens: int, settled: str, *, announce: bool = False) -> None:
+def _charge(use_id: UUID, tokens: int, settled: str, *, announce: bool = False) -> bool:
     try:
         month = clock.month().name
     except OperationalError as error:  # PostgreSQL says it once a minute
         _doubt(error)
         if announce:
             pending.mark()
-        return
+        return True
     try:
         _run(
             "settle",
@@ -151,6 +162,8 @@ def _charge(use_id: UUID, tokens: int, settled: str, *, announce: bool = False) 
         )
     except RedisError as error:
         _doubt(error)
+        return False
+    return True
 
 
 def _doubt(error: Exception) -> None:

@@ -48,6 +48,7 @@ class Answer:
     passages: list = field(default_factory=list)
     calls: list[Called] = field(default_factory=list)
     uses: list[Use] = field(default_factory=list)
+    announced: bool = False  # it is stored, and Valkey knows what it used
 
     @property
     def tokens(self) -> int:
@@ -258,5 +259,7 @@ def _store(opened: Opened, attempt: int, answer: Answer) -> wire.TurnFinished | 
         opened=opened, attempt=attempt, outcome=answer.outcome, author=answer.author, text=answer.text,
         citations=assembly.cited(answer.text, answer.passages), tool_calls=answer.calls, uses=answer.uses,
     )  # fmt: skip
-    limits.settle(turn_id=opened.turn, tokens=answer.tokens, attempt=attempt, announce=bool(answer.uses))
+    answer.announced = limits.settle(
+        turn_id=opened.turn, tokens=answer.tokens, attempt=attempt, announce=bool(answer.uses)
+    )
     return finished

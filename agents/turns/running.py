@@ -104,7 +104,8 @@ async def _run(running: Running) -> None:
         running.log.end(finished)
         if finished:
             _keep_why((running.tenant.id, running.opened.turn), running.log)
-            _ended.append(running.member)
+            if answer.announced:
+                _ended.append(running.member)  # else it lapses, and whoever sweeps announces it
             renewal.begin(running.tenant)
 
 

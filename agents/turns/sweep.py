@@ -19,7 +19,6 @@ from agents.conversations.models import Turn
 from agents.conversations.records import Opened, Use
 from agents.turns import lease, mirror, refill, running
 from metering import limits
-from metering.outbox import pending
 from platform_site import ending
 from tenants import directory
 from tenants.context import TenantRef, run_for, run_for_nobody
@@ -155,7 +154,7 @@ async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
     finally:
         lease.let_go(ours)
     if opened is None and not await run_for(tenant, _is_running, turn):  # else that attempt may be another's, who died
-        await run_for(tenant, pending.mark)  # its owner may have died before it announced what the turn used
+        await run_for(tenant, limits.settle_by_record, turn_id=turn, attempt=attempt)
         await lease.release([ours])
 
 

@@ -18,13 +18,14 @@ from agents.conversations.records import Use
 from agents.conversations.visitors import known_by
 from agents.models import AgentConfig
 from agents.turns import asking, lease, refill, running, sweep
-from metering import limits
+from metering import ledger, limits
 from metering.outbox import pending
 from metering.outbox.models import UsageEvent
 from platform_site import ending
 from tenants import directory, store
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.ids import uuid7
+from tenants.keys import redis_key
 from tenants.models import Tenant
 
 ANN, BOB = known_by("ann"), known_by("bob")
@@ -153,18 +154,29 @@ def test_a_question_that_cannot_be_read_is_not_taken_over_for_ever(acme):
     assert store.client().zscore(lease.KEY, member) is None
 
 
-def test_usage_of_an_owner_that_died_before_announcing_it_is_announced_by_whoever_sweeps(acme, empty_store):
+@pytest.mark.parametrize("relayed", [False, True])
+def test_use_of_an_owner_that_died_before_saying_so_is_announced_and_settled_by_whoever_sweeps(
+    acme, empty_store, relayed
+):
     store.client().set(pending.WHOLE, 1)
     with acting_for(acme):
         opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        limits.reserve(turn_id=opened.turn, conversation_id=opened.conversation, tokens=5_000)
         recording.close_turn(
             opened=opened, attempt=1, outcome="done", author="A", text="Yes.", citations=[], tool_calls=[], uses=[USE]
         )
+        if relayed:  # as all tenants are now and then
+            pending.mark()
+            assert ledger.relay_tenant() == 1
     lapse(member := lease.member_of(acme.id, opened.turn, 1))
     assert acme.id not in pending.tenant_ids()
     asyncio.run(sweep.sweep())
     assert acme.id in pending.tenant_ids()
     assert store.client().zscore(lease.KEY, member) is None
+    with acting_for(acme):
+        assert limits.reserved(turn_id=opened.turn) is None
+        assert limits.sessions_now() == 0
+        assert int(store.client().hget(redis_key("lim"), "hour")) == USE.input_tokens + USE.output_tokens
 
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
