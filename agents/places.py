@@ -7,6 +7,7 @@ While Valkey is away each process counts for itself. Source: security notes, H3 
 
 import asyncio
 import logging
+import math
 import secrets
 import time
 from collections import Counter
@@ -54,8 +55,13 @@ RENEW = """
 local now = redis.call('TIME')
 now = now[1] * 1000 + math.floor(now[2] / 1000)
 redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now)
-if redis.call('ZCOUNT', KEYS[1], 'inf', 'inf') == 0 then redis.call('ZADD', KEYS[1], 'inf', 'since:' .. now) end
 local known = redis.call('ZSCORE', KEYS[1], ARGV[1])
+-- not on it any more, as perhaps others: each comes back only with its own renewal
+local lost = not known and tonumber(ARGV[1]:match('^%d+')) < now - ARGV[2]
+if lost or redis.call('ZCOUNT', KEYS[1], 'inf', 'inf') == 0 then
+    redis.call('ZREMRANGEBYSCORE', KEYS[1], 'inf', 'inf')
+    redis.call('ZADD', KEYS[1], 'inf', 'since:' .. now)
+end
 redis.call('ZADD', KEYS[1], now + ARGV[2], ARGV[1])
 return {known and 1 or 0, redis.call('ZRANGE', KEYS[1], 0, -1)}
 """
@@ -65,6 +71,7 @@ _doubtful: set["Count"] = set()  # those that Valkey may have wrong
 _changing: Counter["Count"] = Counter()  # those that Valkey is being told of
 # The processes that live, and since when there is a list of them. Empty until it has been heard
 _alive: list[bytes] = []
+_missed_at = -math.inf  # when this process was last found missing among them
 _renewing: asyncio.Task | None = None
 
 
@@ -175,11 +182,14 @@ async def _keep_lease() -> None:
 
 async def renew() -> None:
     """Say that this process lives, hear who else does, and set right what Valkey may have wrong."""
+    global _missed_at
     try:
         async with asyncio.timeout(VALKEY_SECONDS):
             known, alive = await store.aclient().eval(RENEW, 1, PROCESSES, PROCESS, LEASE_SECONDS * 1000)
             _alive[:] = alive
-            if not known:  # the store was emptied, or thought us dead
+            if not known:  # the store was emptied, or thought us dead; who heard so may say so until they hear again
+                _missed_at = time.monotonic()
+            if time.monotonic() - _missed_at < LEASE_SECONDS:
                 _doubtful.update(_held)
             await _write_doubtful()
     except (RedisError, OSError, TimeoutError) as error:

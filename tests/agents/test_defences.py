@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from contextlib import AsyncExitStack
 from pathlib import Path
 from uuid import uuid4
@@ -270,9 +271,28 @@ async def test_h7_nobody_is_taken_for_dead_before_all_have_been_heard_again(empt
     assert held_by(acme) == 2
 
 
+async def test_h7_nobody_is_taken_for_dead_while_all_leases_have_lapsed(empty_store, acme, settings, monkeypatch):
+    settings.SOCKETS_PER_TENANT = 2
+    monkeypatch.setattr(places, "PROCESS", "1000-here")  # as old as the other
+    store.client().zadd(places.PROCESSES, {"since:1000": "inf"})  # nothing was lost, but nobody could renew
+    store.client().hset(f"t:{{{acme.id}}}:sockets", "1000-elsewhere", 2)
+    with pytest.raises(TooManySockets):
+        await places.claim(acme, "")
+    assert held_by(acme) == 2
+
+
+async def test_h7_what_others_dropped_of_a_process_that_was_missing_is_written_again(empty_store, acme):
+    place = await places.claim(acme, "")
+    for _ in range(2):  # a process that has not heard of us yet may drop it once more
+        store.client().delete(f"t:{{{acme.id}}}:sockets")
+        await places.renew()
+        assert held_by(acme) == 1
+    await places.leave(place)
+
+
 async def test_h7_places_of_a_killed_process_count_no_more(empty_store, acme, settings):
     settings.SOCKETS_PER_TENANT = 2
-    store.client().zadd(places.PROCESSES, {"since:1000": "inf"})
+    store.client().zadd(places.PROCESSES, {"since:1000": "inf", places.PROCESS: (time.time() + 30) * 1000})
     store.client().hset(f"t:{{{acme.id}}}:sockets", "1000-dead", 2)
     place = await places.claim(acme, "")
     assert held_by(acme) == 1
