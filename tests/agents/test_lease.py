@@ -168,6 +168,7 @@ def test_use_of_an_owner_that_died_before_saying_so_is_announced_and_settled_by_
         if relayed:  # as all tenants are now and then
             pending.mark()
             assert ledger.relay_tenant() == 1
+            pending.take_off()
     lapse(member := lease.member_of(acme.id, opened.turn, 1))
     assert acme.id not in pending.tenant_ids()
     asyncio.run(sweep.sweep())
