@@ -186,9 +186,9 @@ async def renew() -> None:
     try:
         async with asyncio.timeout(VALKEY_SECONDS):
             known, alive = await store.aclient().eval(RENEW, 1, PROCESSES, PROCESS, LEASE_SECONDS * 1000)
-            _alive[:] = alive
-            if not known:  # the store was emptied, or thought us dead; who heard so may say so until they hear again
+            if _alive and not known:  # lost, or thought dead; others think so until they hear the list again
                 _missed_at = time.monotonic()
+            _alive[:] = alive
             if time.monotonic() - _missed_at < LEASE_SECONDS:
                 _doubtful.update(_held)
             await _write_doubtful()
