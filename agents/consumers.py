@@ -114,7 +114,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             logger.warning("frame not obeyed", extra={"error": type(error.__cause__ or error).__name__})
             code, text = TemporaryFailure.code, TemporaryFailure.text
             await self._answer(wire.Error(code=code, text=text, id=wire.thumb_of(frame), retry_after=RETRY_SECONDS))
-        except ClientDisconnected:  # what it asked for is done
+        except ClientDisconnected:  # what it asked for is done, and the server ends this call without a word
             raise
         except Exception:  # the outermost frame of this door
             logger.exception("frame failed", extra={"conversation": str(self.conversation)})

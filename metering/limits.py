@@ -82,13 +82,13 @@ def settle(*, turn_id: UUID, tokens: int, attempt: int = 1, announce: bool = Fal
     A claim that has lapsed meanwhile was given back, so the use is charged in full.
     attempt   of the turn: each one used tokens of its own
     announce  in the same round trip, say that usage waits for the ledger
-    Returns   False: Valkey did not take it
+    Returns   False: it could not be said; ``settle_by_record`` makes it good
     """
     return _charge(turn_id, tokens, _settled(turn_id, attempt), announce=announce)
 
 
 def settle_by_record(*, turn_id: UUID, attempt: int) -> None:
-    """Announce and settle what is recorded of a turn that has ended, for an owner that died before it could.
+    """Announce and settle what is recorded of a turn that has ended, for an owner that died before it, or failed.
 
     Raises  redis.RedisError
     """
@@ -147,28 +147,17 @@ def _claim(turn_id: UUID, conversation_id: UUID, tokens: int, allowed: Allowance
 
 def _charge(use_id: UUID, tokens: int, settled: str, *, announce: bool = False) -> bool:
     try:
-        month = clock.month().name
-    except OperationalError as error:  # PostgreSQL says it once a minute
-        _doubt(error)
-        if announce:
-            pending.mark()
-        return True
-    try:
         _run(
             "settle",
             [redis_key("lim"), redis_key("res"), redis_key("lim", "late"), settled],
-            [use_id.hex, tokens, month, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
+            [use_id.hex, tokens, clock.month().name, SETTLED_SECONDS * 1000, IDLE_SECONDS * 1000],
             along=[pending.mark_command()] if announce else [],
         )
-    except RedisError as error:
-        _doubt(error)
+    except (RedisError, OperationalError) as error:  # the latter from the month, which PostgreSQL says once a minute
+        _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
+        logger.warning("use not settled", extra={"error": type(error).__name__})
         return False
     return True
-
-
-def _doubt(error: Exception) -> None:
-    _doubtful.add(current().id)  # the next reservation fills the counters again from the ledger
-    logger.warning("use not settled", extra={"error": type(error).__name__})
 
 
 def _settled(turn_id: UUID, attempt: int) -> str:

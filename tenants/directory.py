@@ -75,7 +75,7 @@ def has_moved(ref: TenantRef) -> bool:
     and its end is awaited for a moment: at most 0.75 s of the thread that does this tenant's work, never of a loop.
     """
     for wait in (0, 0.05, 0.2, 0.5):
-        time.sleep(wait)
+        time.sleep(wait)  # on a thread of this tenant's database, which has nothing to do until the move is over
         tenant = Tenant.objects.select_related("database").filter(pk=ref.id).first()
         if tenant is None:
             return False

@@ -7,7 +7,7 @@ import pytest
 from agents import llm
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Request
-from agents.request_kinds import HANDLER, Kinds
+from agents.request_kinds import HANDLER, MOST, Kinds
 from tests.doubles import Reply, openai_server
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {"type": "object"}}}
@@ -159,8 +159,10 @@ async def test_a_litellm_that_goes_another_way_is_asked_each_time(server, counti
     assert counting.count == 2
 
 
-async def test_no_more_kinds_are_kept_than_memory_is_meant_for(server, counting, monkeypatch):
-    monkeypatch.setattr("agents.request_kinds.MOST", 2)
-    for tokens in (1, 2, 3, 3, 1):
-        await sent(server, question(server, max_tokens=tokens))
-    assert counting.count == 4  # the first was forgotten
+async def test_no_more_kinds_are_kept_than_memory_is_meant_for(server, counting):
+    kinds = Kinds(counting)
+    for tokens in [*range(1, MOST + 2), 1]:
+        kinds.call(llm._arguments(question(server, max_tokens=tokens))).close()
+    assert counting.count == MOST + 2  # the first was forgotten
+    kinds.call(llm._arguments(question(server, max_tokens=MOST + 1))).close()
+    assert counting.count == MOST + 2  # the last was not
