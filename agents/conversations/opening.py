@@ -25,9 +25,7 @@ from tenants.context import current
 from tenants.ids import uuid7
 from tenants.transactions import atomic
 
-# Questions of one conversation, behind the one that is being answered. Those that meet at its lock are counted as of
-# before it, so a burst may put a few more in line; each is answered in its turn
-MOST_WAITING = 5
+MOST_WAITING = 5  # questions of one conversation, behind the one that is being answered
 WAITING_RETRY_SECONDS = 5
 
 
@@ -49,15 +47,21 @@ def checked_text(text: str) -> str:
 # All or nothing, and without a transaction's two further round trips. A client id that has come before adds nothing and
 # has no seq. What was said before comes along, one row each. The lock gives each question its place, but whoever waited
 # for it still sees turns and messages as they were before; `seen`, the counter of that time, tells (see `open_turn`).
+# Whatever was counted since then may be a question in line; where one was an answer, at worst a place stays empty.
 # Where people answer, a message waits for nobody: its turn has ended as it begins.
 OPEN_TURN = """
 with conversation as (
-    select c.id, c.state from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
+    select c.id, c.state, c.seq from conversations_conversation c join conversations_enduser u on u.id = c.end_user_id
     where c.id = %(conversation)s and u.secret_hash = %(secret_hash)s
     for no key update of c
+), seen as (
+    select c.seq from conversations_conversation c join conversation on c.id = conversation.id
 ), busy as (
-    select count(*) as turns, (array_agg(t.id order by t.started_at desc))[1] as newest
-    from conversations_turn t join conversation on t.conversation_id = conversation.id where t.state = 'running'
+    select count(t.id) + conversation.seq - seen.seq as turns,
+        (array_agg(t.id order by t.started_at desc))[1] as newest
+    from conversation cross join seen
+    left join conversations_turn t on t.conversation_id = conversation.id and t.state = 'running'
+    group by conversation.seq, seen.seq
 ), turn as (
     insert into conversations_turn (id, conversation_id, client_id, state, attempt, wrote, started_at, finished_at)
     select %(turn)s, id, %(client_id)s, case state when 'agent' then 'running' else 'done' end, 1, false, %(now)s,
@@ -76,7 +80,7 @@ with conversation as (
     select %(message)s, %(conversation)s, %(turn)s, seq, 'user', '', %(text)s, '', %(client_id)s, %(now)s from counted
 )
 select conversation.state, counted.seq, seen.seq, busy.turns, busy.newest, said.id, said.role, said.text
-from conversation cross join busy join conversations_conversation seen on seen.id = conversation.id
+from conversation cross join busy cross join seen
 left join counted on true
 left join lateral (
     select id, seq, role, text from conversations_message
@@ -175,7 +179,7 @@ def _add(facts: dict, begun: bool) -> list[tuple]:
     """Add the message and its turn, to a conversation that is there or not.
 
     Returns  rows of the conversation's state, the message's seq if it is new, the seq up to which the rest is known,
-             how many turns were running and the newest of them, and id, role and text of an earlier message, if any is
+             how many turns may be running and the newest of them, and id, role and text of an earlier message, if any is
              there; no row where the conversation is somebody else's
     """
     # the last once more: another socket may have begun it meanwhile

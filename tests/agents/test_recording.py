@@ -3,14 +3,17 @@
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connections
 
 from agents import publishing
 from agents.conversations import opening, recording
-from agents.conversations.errors import ConversationClosed, NoConversation
+from agents.conversations.errors import ConversationClosed, NoConversation, TooManyWaiting
 from agents.conversations.models import Conversation, EndUser, Message, Turn
 from agents.conversations.visitors import known_by
-from tenants.context import acting_for
+from tenants.context import acting_for, current
 from tenants.ids import uuid7
+from tenants.transactions import atomic
+from tests.conftest import until
 from tests.threads import Threads
 
 ANN, BOB = known_by("ann"), known_by("bob")
@@ -111,6 +114,35 @@ def test_where_people_answer_messages_are_stored_for_them_and_wait_for_no_answer
         opened = [ask(conversation) for _ in range(3)]
         assert [(one.state, one.seq, one.new) for one in opened] == [("human", seq, True) for seq in (7, 8, 9)]
         assert Turn.objects.filter(state="running").count() == 1 + opening.MOST_WAITING
+
+
+def test_no_more_questions_wait_than_may_though_they_come_at_once(acme):
+    def one(_):
+        with acting_for(acme):
+            try:
+                return ask(conversation)
+            except TooManyWaiting:
+                return None
+
+    with Threads(7) as threads:
+        with acting_for(acme):
+            conversation = uuid4()
+            ask(conversation)
+        with acting_for(acme), atomic():
+            Conversation.objects.select_for_update().get()
+            asked = threads.map(one, range(7))
+            until(lambda: in_line() == 7)
+        taken = [opened for opened in asked if opened]
+    assert sorted(opened.seq for opened in taken) == [2, 3, 4, 5, 6]
+    with acting_for(acme):
+        assert Message.objects.count() == Turn.objects.count() == Conversation.objects.get().seq == 6
+
+
+def in_line() -> int:
+    """How many transactions wait for a lock."""
+    with connections[current().alias].cursor() as cursor:
+        cursor.execute("select count(*) from pg_locks where not granted")
+        return cursor.fetchone()[0]
 
 
 def test_a_question_that_was_stored_beside_another_knows_what_runs_before_it(acme):
