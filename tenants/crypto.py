@@ -44,9 +44,10 @@ def unseal(sealed: bytes, *, bound_to: str) -> bytes:
     if sealed[:1] != VERSION:
         raise Unreadable("unknown version of sealed value")
     nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
+    key = _data_key(ref)
     try:
-        return _data_key(ref).decrypt(nonce, body, _bound(ref, bound_to))
-    except InvalidTag:
+        return key.decrypt(nonce, body, _bound(ref, bound_to))
+    except (InvalidTag, ValueError):  # the second: it is too short for a nonce
         raise Unreadable(f"a value of {bound_to} does not open for tenant {ref.id}") from None
 
 

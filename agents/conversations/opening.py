@@ -179,8 +179,8 @@ def _add(facts: dict, begun: bool) -> list[tuple]:
     """Add the message and its turn, to a conversation that is there or not.
 
     Returns  rows of the conversation's state, the message's seq if it is new, the seq up to which the rest is known,
-             how many turns may be running and the newest of them, and id, role and text of an earlier message, if any is
-             there; no row where the conversation is somebody else's
+             how many turns may be running and the newest of them, and id, role and text of an earlier message, if any
+             is there; no row where the conversation is somebody else's
     """
     # the last once more: another socket may have begun it meanwhile
     statements = (OPEN_TURN, OPEN_FIRST_TURN, OPEN_TURN) if begun else (OPEN_FIRST_TURN, OPEN_TURN)

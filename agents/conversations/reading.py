@@ -1,5 +1,6 @@
 """Reads conversations: what the end user sees, and what the model is given."""
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from uuid import UUID
@@ -14,8 +15,11 @@ from agents.conversations.models import Conversation, Message, Turn
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from tenants.context import current
+from tenants.crypto import Unreadable
 
+logger = logging.getLogger(__name__)
 PAGE = 50
+UNREADABLE = "This message can no longer be read."
 MOST_MISSED = 200  # who was away for longer gets the newest, and the rest by `history`
 # A question that waited in line stands before the answers it waited for, so seq alone does not tell what came first
 HISTORY = """
@@ -156,9 +160,22 @@ def history(conversation: UUID, *, turn: UUID, before: int) -> list[dict]:
 
 
 def as_history(rows: Iterable[tuple[UUID, str, bytes]]) -> list[dict]:
-    """Messages as the model is given them: ``{"role", "text"}``, in the order of the rows (id, role, sealed text)."""
+    """Messages as the model is given them: ``{"role", "text"}``, in the order of the rows (id, role, sealed text).
+
+    One that does not open is left out: the rest of the conversation can go on.
+    """
     unseal = Message._meta.get_field("text").unseal
-    return [{"role": role, "text": unseal(text, key)} for key, role, text in rows]
+    said = []
+    for key, role, text in rows:
+        try:
+            said.append({"role": role, "text": unseal(text, key)})
+        except Unreadable as error:
+            _note_unreadable(key, error)
+    return said
+
+
+def _note_unreadable(message: UUID, error: Unreadable) -> None:
+    logger.error("message cannot be read", extra={"message_id": str(message), "error": str(error)})
 
 
 def opened(conversation: UUID, client_id: UUID) -> Opened:
@@ -189,17 +206,27 @@ def as_it_stands(opened: Opened) -> Opened:
 
 def as_wire(message: Message, *, is_new: bool = False) -> wire.StoredMessage:
     """A row as the client sees it. is_new: nobody can have given it a thumb yet, so none is looked for."""
+    text, citations = _words_of(message)
     thumb = getattr(message, "feedback", None) if message.role == Message.Role.AGENT and not is_new else None
     return wire.StoredMessage(
         id=message.pk,
         seq=message.seq,
         role=message.role,
         author=message.author,
-        text=message.text,
+        text=text,
         created_at=message.created_at,
         outcome=message.outcome or None,
-        citations=[wire.Citation(**item) for item in message.citations or []],
+        citations=[wire.Citation(**item) for item in citations],
         feedback=thumb.value if thumb else 0,
         client_id=message.client_id,
         turn=message.turn_id,
     )
+
+
+def _words_of(message: Message) -> tuple[str, list[dict]]:
+    """Text and citations; of a row that does not open, a sentence that says so: the others must not go with it."""
+    try:
+        return message.text, message.citations or []
+    except Unreadable as error:
+        _note_unreadable(message.pk, error)
+        return UNREADABLE, []

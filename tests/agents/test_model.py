@@ -8,9 +8,10 @@ from dataclasses import replace
 from uuid import uuid4
 
 import pytest
+from django.db import connections
 
 from agents import publishing, retries
-from agents.conversations import opening, recording, visitors
+from agents.conversations import opening, reading, recording, visitors
 from agents.conversations.models import Message, ToolCall, Turn
 from metering.models import UsageRecord
 from metering.outbox.models import UsageEvent
@@ -239,6 +240,23 @@ async def test_a_question_that_waited_is_answered_with_the_answer_before_it_in_m
     said = [(one["role"], one["content"]) for one in messages if one["role"] != "system"]
     assert [role for role, _ in said] == ["user", "assistant", "user"]
     assert (said[0][1][:6], said[1][1], said[2][1][:7]) == ("First.", first["message"]["text"], "Second.")
+
+
+async def test_a_message_that_cannot_be_read_leaves_the_rest_of_its_conversation_usable(browser, acme, provider):
+    def spoil():
+        answer = Message.objects.get(role="agent")
+        with connections[acme.alias].cursor() as cursor:
+            cursor.execute("update conversations_message set text = %s where id = %s", [b"\x01no text", answer.pk])
+
+    await answer_to(browser, "First. [[say=Soon spoilt.]]")
+    await run_for(acme, spoil)
+    async with browser.socket() as chat:
+        await chat.ask("Second. [[say=Still here.]]")
+        told = [(await chat.until("turn.finished"))["message"]["text"] for _ in range(2)]
+    assert told == [reading.UNREADABLE, "Still here."]
+    sent = provider.last_request("Second. [[say=Still here.]]").body["messages"]
+    assert [one["content"][:6] for one in sent if one["role"] != "system"] == ["First.", "Second"]
+    assert "First." in browser.page and reading.UNREADABLE in browser.page
 
 
 async def next_error(chat) -> dict:

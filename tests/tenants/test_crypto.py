@@ -54,6 +54,9 @@ def test_k1_ciphertext_of_one_tenant_does_not_open_for_another(acme, globex):
             crypto.unseal(sealed, bound_to="elsewhere")
         with pytest.raises(crypto.Unreadable):
             crypto.unseal(b"\x02" + sealed[1:], bound_to="place")
+        for size in (0, 1, 5, len(sealed) - 1):
+            with pytest.raises(crypto.Unreadable):
+                crypto.unseal(sealed[:size], bound_to="place")
     with acting_for(globex), pytest.raises(crypto.Unreadable):
         crypto.unseal(sealed, bound_to="place")
     with acting_for(replace(globex, wrapped_key=acme.wrapped_key)), pytest.raises(crypto.Unreadable):
