@@ -74,12 +74,12 @@ def _fitting_tool(question: str, tools: list[dict], passages) -> tuple[str, dict
     documented = reading.best_fit(question, passages)
     for tool in (tool["function"] for tool in tools):
         does, _, example = f"{tool['name'].replace('_', ' ')} {tool.get('description', '')}".partition("for example")
-        known = set(reading.words(does + example))
-        fit = len(wanted & known) / len(wanted) if wanted else 0
+        known = wanted.intersection(reading.words(does))
+        if len(known) > 1:  # "open" is only the clock's example: "when are you open?" does not ask for the time
+            known |= wanted.intersection(reading.words(example))
+        fit = len(known) / len(wanted) if wanted else 0
         arguments = _arguments(question, tool.get("parameters") or {})
-        # "open" is only the clock's example: "when are you open?" does not ask for the time
-        is_meant = not wanted.isdisjoint(reading.words(does))
-        if is_meant and fit >= _TOOL_FIT and fit >= documented and arguments is not None:
+        if fit >= _TOOL_FIT and fit >= documented and arguments is not None:
             return tool["name"], arguments
     return None
 

@@ -139,7 +139,15 @@ async def test_it_calls_the_tool_whose_words_fit(question, name):
 
 
 @pytest.mark.parametrize(
-    "question", ["What does teeth whitening cost?", "Can I bring my dog?", "Hello!", "When are you open?"]
+    "question",
+    [
+        "What does teeth whitening cost?",
+        "Can I bring my dog?",
+        "Hello!",
+        "When are you open?",
+        "What time do you open?",
+        "On which days are you open?",
+    ],
 )
 async def test_it_calls_no_tool_where_the_words_do_not_fit(question):
     given = await answer(question, names=BOTH_TOOLS)
