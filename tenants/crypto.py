@@ -24,6 +24,10 @@ class Unreadable(Exception):
     """A sealed value does not open: wrong tenant, row or key, or it was changed."""
 
 
+class KeyMissing(Unreadable):
+    """None of the tenant's values opens until the installation's key for its data key is back."""
+
+
 def new_wrapped_key() -> bytes:
     """A fresh data key for a new tenant, wrapped: ``key id ":" nonce ciphertext``."""
     name, key = settings.ENCRYPTION_KEYS[0]
@@ -39,7 +43,7 @@ def seal(plain: bytes, *, bound_to: str) -> bytes:
 
 
 def unseal(sealed: bytes, *, bound_to: str) -> bytes:
-    """Decrypt for the current tenant. Raises Unreadable."""
+    """Decrypt for the current tenant. Raises Unreadable, KeyMissing."""
     ref = current()
     if sealed[:1] != VERSION:
         raise Unreadable("unknown version of sealed value")
@@ -66,7 +70,7 @@ def unseal_for_installation(sealed: bytes, *, bound_to: str) -> bytes:
         raise Unreadable(f"the encryption key of {bound_to} is not in ENCRYPTION_KEYS")
     try:
         return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], bound_to.encode())
-    except InvalidTag:
+    except (InvalidTag, ValueError):
         raise Unreadable(f"{bound_to} does not open with this installation's key") from None
 
 
@@ -85,10 +89,11 @@ def _data_key(ref: TenantRef) -> AESGCM:
 
 def _unwrap(wrapped: bytes) -> bytes:
     name, _, rest = wrapped.partition(b":")
-    key = dict(settings.ENCRYPTION_KEYS).get(name.decode())
+    name = name.decode(errors="replace")
+    key = dict(settings.ENCRYPTION_KEYS).get(name)
     if key is None:
-        raise Unreadable(f"the encryption key {name.decode()!r} is not in ENCRYPTION_KEYS")
+        raise KeyMissing(f"the encryption key {name!r} is not in ENCRYPTION_KEYS")
     try:
         return AESGCM(key).decrypt(rest[:NONCE_BYTES], rest[NONCE_BYTES:], b"data key")
-    except InvalidTag:
-        raise Unreadable("the tenant's data key does not open with this installation's key") from None
+    except (InvalidTag, ValueError):
+        raise KeyMissing("the tenant's data key does not open with this installation's key") from None
