@@ -47,7 +47,8 @@ def checked_text(text: str) -> str:
 # All or nothing, and without a transaction's two further round trips. A client id that has come before adds nothing and
 # has no seq. What was said before comes along, one row each. The lock gives each question its place, but whoever waited
 # for it still sees turns and messages as they were before; `seen`, the counter of that time, tells (see `open_turn`).
-# Whatever was counted since then may be a question in line; where one was an answer, at worst a place stays empty.
+# Whatever was counted since then may be a question in line; where it was an answer, two places stay empty for that
+# moment: its own, and that of the turn which it ended.
 # Where people answer, a message waits for nobody: its turn has ended as it begins.
 OPEN_TURN = """
 with conversation as (
@@ -145,7 +146,7 @@ def open_turn(
     if state == Conversation.State.CLOSED:
         raise ConversationClosed
     if seq is None:
-        return _opened_before(conversation, client_id, running)
+        return _opened_before(conversation, client_id, message.text, running)
     opened = Opened(
         conversation=conversation, turn=turn, attempt=1, client_id=client_id, message=message.pk, seq=seq,
         created_at=message.created_at, question=message.text, state=state, new=True, agent_id=version.agent_id,
@@ -154,10 +155,10 @@ def open_turn(
     return opened if seq == seen + 1 else reading.as_it_stands(opened)
 
 
-def _opened_before(conversation: UUID, client_id: UUID, running: int) -> Opened:
+def _opened_before(conversation: UUID, client_id: UUID, question: str, running: int) -> Opened:
     """Nothing was added: the message had come before, or too many wait."""
     try:
-        return reading.opened(conversation, client_id)
+        return reading.opened(conversation, client_id, question=question)
     except NoConversation:
         if running > MOST_WAITING:
             raise TooManyWaiting(retry_after=WAITING_RETRY_SECONDS) from None

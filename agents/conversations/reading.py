@@ -1,8 +1,9 @@
 """Reads conversations: what the end user sees, and what the model is given."""
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from uuid import UUID
 
 from django.conf import settings
@@ -15,7 +16,7 @@ from agents.conversations.models import Conversation, Message, Turn
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from tenants.context import current
-from tenants.crypto import Unreadable
+from tenants.crypto import KeyMissing, Unreadable
 
 logger = logging.getLogger(__name__)
 PAGE = 50
@@ -165,29 +166,37 @@ def as_history(rows: Iterable[tuple[UUID, str, bytes]]) -> list[dict]:
     One that does not open is left out: the rest of the conversation can go on.
     """
     unseal = Message._meta.get_field("text").unseal
-    said = []
-    for key, role, text in rows:
-        try:
-            said.append({"role": role, "text": unseal(text, key)})
-        except Unreadable as error:
-            _note_unreadable(key, error)
-    return said
+    said = [(role, _opened(key, partial(unseal, sealed, key), None)) for key, role, sealed in rows]
+    return [{"role": role, "text": text} for role, text in said if text is not None]
 
 
-def _note_unreadable(message: UUID, error: Unreadable) -> None:
-    logger.error("message cannot be read", extra={"message_id": str(message), "error": str(error)})
+def _opened(message: UUID, read: Callable, instead):
+    """What ``read`` gives; or something else, so that one row that does not open takes no others with it."""
+    try:
+        return read()
+    except KeyMissing:  # then no row opens, and each does again once the key is back
+        raise
+    except Unreadable as error:
+        facts = {"message_id": str(message), "error": str(error)}
+        logger.error("message cannot be read", extra=facts)  # noqa: TRY400  its words say all
+        return instead
 
 
-def opened(conversation: UUID, client_id: UUID) -> Opened:
-    """A turn that was opened before, without what is known `as_it_stands`. Raises NoConversation."""
+def opened(conversation: UUID, client_id: UUID, *, question: str | None = None) -> Opened:
+    """A turn that was opened before, without what is known `as_it_stands`.
+
+    question  its text, where that is known; else it is read
+    Raises    NoConversation, crypto.Unreadable
+    """
     turn = Turn.objects.filter(conversation_id=conversation, client_id=client_id).select_related("conversation").first()
     if turn is None:
         raise NoConversation
     message = Message.objects.get(turn_id=turn.pk, role="user")
     return Opened(
         conversation=conversation, turn=turn.pk, attempt=turn.attempt, client_id=client_id, message=message.pk,
-        seq=message.seq, created_at=message.created_at, question=message.text, state=turn.conversation.state,
-        new=False, agent_id=turn.conversation.agent_id, channel=turn.conversation.channel,
+        seq=message.seq, created_at=message.created_at, question=message.text if question is None else question,
+        state=turn.conversation.state, new=False, agent_id=turn.conversation.agent_id,
+        channel=turn.conversation.channel,
     )  # fmt: skip
 
 
@@ -206,27 +215,17 @@ def as_it_stands(opened: Opened) -> Opened:
 
 def as_wire(message: Message, *, is_new: bool = False) -> wire.StoredMessage:
     """A row as the client sees it. is_new: nobody can have given it a thumb yet, so none is looked for."""
-    text, citations = _words_of(message)
     thumb = getattr(message, "feedback", None) if message.role == Message.Role.AGENT and not is_new else None
     return wire.StoredMessage(
         id=message.pk,
         seq=message.seq,
         role=message.role,
         author=message.author,
-        text=text,
+        text=_opened(message.pk, lambda: message.text, UNREADABLE),
         created_at=message.created_at,
         outcome=message.outcome or None,
-        citations=[wire.Citation(**item) for item in citations],
+        citations=[wire.Citation(**item) for item in _opened(message.pk, lambda: message.citations, None) or []],
         feedback=thumb.value if thumb else 0,
         client_id=message.client_id,
         turn=message.turn_id,
     )
-
-
-def _words_of(message: Message) -> tuple[str, list[dict]]:
-    """Text and citations; of a row that does not open, a sentence that says so: the others must not go with it."""
-    try:
-        return message.text, message.citations or []
-    except Unreadable as error:
-        _note_unreadable(message.pk, error)
-        return UNREADABLE, []

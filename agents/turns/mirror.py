@@ -157,7 +157,11 @@ async def said(tenant: TenantRef, turn: UUID, attempt: int) -> str:
         return ""
     log = Log(turn, attempt)
     for entry, fields in entries:
-        with acting_for(tenant):
-            body = crypto.unseal(fields[b"e"], bound_to=stream.place(turn, entry.decode()))
+        try:
+            with acting_for(tenant):
+                body = crypto.unseal(fields[b"e"], bound_to=stream.place(turn, entry.decode()))
+        except crypto.Unreadable as error:
+            logger.error("turn stream not read", extra={"turn": str(turn), "error": str(error)})  # noqa: TRY400
+            break
         log.extend(wire.EVENTS.validate_json(body), number=int(entry.decode().split("-")[1]))
     return text_of(log.events)

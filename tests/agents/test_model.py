@@ -244,19 +244,28 @@ async def test_a_question_that_waited_is_answered_with_the_answer_before_it_in_m
 
 async def test_a_message_that_cannot_be_read_leaves_the_rest_of_its_conversation_usable(browser, acme, provider):
     def spoil():
-        answer = Message.objects.get(role="agent")
         with connections[acme.alias].cursor() as cursor:
-            cursor.execute("update conversations_message set text = %s where id = %s", [b"\x01no text", answer.pk])
+            cursor.execute("update conversations_message set text = %s where seq in (1, 4)", [b"\x01no text"])
+            cursor.execute("update conversations_message set citations = %s where seq = 2", [b"\x01no list"])
 
-    await answer_to(browser, "First. [[say=Soon spoilt.]]")
+    async with browser.socket() as chat:
+        for text in ("[[say=One.]]", "[[say=Two.]]"):
+            await chat.ask(text)
+            await chat.until("turn.finished")
     await run_for(acme, spoil)
     async with browser.socket() as chat:
-        await chat.ask("Second. [[say=Still here.]]")
-        told = [(await chat.until("turn.finished"))["message"]["text"] for _ in range(2)]
-    assert told == [reading.UNREADABLE, "Still here."]
-    sent = provider.last_request("Second. [[say=Still here.]]").body["messages"]
-    assert [one["content"][:6] for one in sent if one["role"] != "system"] == ["First.", "Second"]
-    assert "First." in browser.page and reading.UNREADABLE in browser.page
+        told = [await chat.until(kind) for kind in ("message", "turn.finished", "message", "turn.finished")]
+        await chat.ask("[[say=One.]]", client_id=told[0]["message"]["client_id"])  # not answered again
+        assert (await chat.until("accepted"))["seq"] == 1
+        await chat.ask("[[say=Three.]]")
+        finished = await chat.until("turn.finished")
+        while finished["message"]["text"] != "Three.":
+            finished = await chat.until("turn.finished")
+    texts = [reading.UNREADABLE, "One.", "[[say=Two.]]", reading.UNREADABLE]
+    assert [event["message"]["text"] for event in told] == texts
+    assert all(text in browser.page for text in texts)
+    sent = provider.last_request("[[say=Three.]]").body["messages"]
+    assert [one["content"] for one in sent if one["role"] != "system"] == ["One.", "[[say=Two.]]", "[[say=Three.]]"]
 
 
 async def next_error(chat) -> dict:

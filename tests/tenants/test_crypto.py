@@ -6,6 +6,7 @@ from uuid import uuid4
 import pytest
 from django.db import connections
 
+from agents.conversations import reading
 from agents.conversations.models import Conversation, EndUser, Message
 from tenants import crypto
 from tenants.context import acting_for
@@ -75,6 +76,8 @@ def test_a_new_installation_key_encrypts_and_the_old_one_still_opens(acme, setti
     crypto._data_keys.clear()
     with acting_for(acme), pytest.raises(crypto.Unreadable, match="k1"):
         Message.objects.get(pk=message.pk).text  # noqa: B018
+    with acting_for(acme), pytest.raises(crypto.KeyMissing):  # not told as if this message alone were broken
+        reading.newest(message.conversation_id)
     settings.ENCRYPTION_KEYS = [(old[0][0], bytes(32))]
     with acting_for(acme), pytest.raises(crypto.Unreadable):
         Message.objects.get(pk=message.pk).text  # noqa: B018
