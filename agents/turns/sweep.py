@@ -106,7 +106,15 @@ async def _take_lapsed() -> None:
         lapsed = await lease.sweep()
         mine = {turn.member for turn in running.here()}.union(lease.held())
         lapsed = [one for one in lapsed if lease.member_of(*one) not in mine]
-        await asyncio.gather(*(_find_owner(*one) for one in lapsed))  # whoever reads these answers waits
+        await asyncio.gather(*(_find_owner(*one) for one in _earliest(lapsed)))  # whoever reads these answers waits
+
+
+def _earliest(lapsed: list[tuple[int, UUID, int]]) -> list[tuple[int, UUID, int]]:
+    """One attempt of each turn: a later one may be what taking over the earlier begins, and would be ended at once."""
+    attempts: dict[tuple[int, UUID], int] = {}
+    for tenant_id, turn, attempt in sorted(lapsed):
+        attempts.setdefault((tenant_id, turn), attempt)
+    return [(*turn, attempt) for turn, attempt in attempts.items()]
 
 
 @contextmanager
@@ -131,7 +139,7 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
                     return
                 await _take_over(tenant, turn, attempt)
         await lease.release([member])
-    except (redis.RedisError, OperationalError) as error:  # both claims lapse once more
+    except (redis.RedisError, OperationalError) as error:  # it lapses once more
         logger.warning("turn not taken over", extra=facts | {"error": type(error.__cause__ or error).__name__})
     except Exception:  # the outermost frame of one turn: its tenant's trouble must not keep the others waiting
         logger.exception("turn not taken over", extra=facts)
@@ -140,26 +148,26 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
 
 
 async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
-    """Run it again, or keep what was said where it must not run again. What the dead attempt used is estimated."""
-    ours = lease.member_of(tenant.id, turn, attempt + 1)
+    """Run it again, or keep what was said where it must not run again. What the dead attempt used is estimated.
+
+    The new attempt has no lease before it is stored: where that failed, its lease would lapse beside the old one, and
+    whoever takes both would end what they have just begun. The old one is kept up until the new one is there.
+    """
     said = await mirror.said(tenant, turn, attempt)
     [stopped] = await lease.asked_to_stop([(tenant, turn)])
-    lease.hold(ours, math.inf)
-    try:
-        await lease.renew([ours])  # before the commit, as for a question
-        opened = await run_for(tenant, _claim, turn, attempt, said, stopped)
-        if opened:
-            logger.info("turn taken over", extra={"turn": str(turn), "attempt": opened.attempt, "tenant_id": tenant.id})
-            running.launch(tenant, opened)
-    finally:
-        lease.let_go(ours)
-    if opened is None and not await run_for(tenant, _is_running, turn):  # else that attempt may be another's, who died
+    opened = await run_for(tenant, _claim, turn, attempt, said, stopped)
+    if opened:
+        logger.info("turn taken over", extra={"turn": str(turn), "attempt": opened.attempt, "tenant_id": tenant.id})
+        running.launch(tenant, opened)
+        await lease.renew([lease.member_of(tenant.id, turn, opened.attempt)])
+    elif current := await run_for(tenant, _running_attempt, turn):  # another's, who may have died before it had a lease
+        await lease.watch([lease.member_of(tenant.id, turn, current)])
+    else:
         await run_for(tenant, limits.settle_by_record, turn_id=turn, attempt=attempt)
-        await lease.release([ours])
 
 
-def _is_running(turn: UUID) -> bool:
-    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).exists()
+def _running_attempt(turn: UUID) -> int | None:
+    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).values_list("attempt", flat=True).first()
 
 
 def _claim(turn: UUID, attempt: int, said: str, stopped: bool) -> Opened | None:

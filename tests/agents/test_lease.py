@@ -32,6 +32,12 @@ ANN, BOB = known_by("ann"), known_by("bob")
 USE = Use("openai/m", 1_000, 2, 0, "estimated")
 
 
+@pytest.fixture(autouse=True)
+def _own_claims():
+    """No claims of earlier tests lapse meanwhile: a sweep takes twenty."""
+    store.client().delete(lease.KEY)
+
+
 def watched(tenant) -> int:
     """How many leases the tenant has."""
     return sum(lease.parsed(member)[0] == tenant.id for member in store.client().zrange(lease.KEY, 0, -1))
@@ -178,6 +184,47 @@ def test_use_of_an_owner_that_died_before_saying_so_is_announced_and_settled_by_
         assert limits.reserved(turn_id=opened.turn) is None
         assert limits.sessions_now() == 0
         assert int(store.client().hget(redis_key("lim"), "hour")) == USE.input_tokens + USE.output_tokens
+
+
+def test_a_later_attempt_whose_lease_lapses_beside_the_first_is_not_ended_with_it(acme):
+    with acting_for(acme):
+        turns = [
+            asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?").turn for _ in range(6)
+        ]
+    for turn in turns:
+        for attempt in (1, 2):
+            lapse(lease.member_of(acme.id, turn, attempt))
+    store.client().set(refill.WHOLE_KEY, "1")
+
+    async def swept_until_answered():
+        await sweep.sweep()
+        while running.here():
+            await asyncio.sleep(0.05)
+        await lease.release(running.take_ended())
+
+    asyncio.run(swept_until_answered())
+    assert {state_of(acme, turn) for turn in turns} == {Turn.State.DONE}
+
+
+def test_a_take_over_that_fails_leaves_the_lease_as_it_was(broken):
+    turn = uuid7()
+    lapse(lease.member_of(broken.id, turn, 1))
+    store.client().set(refill.WHOLE_KEY, "1")
+    asyncio.run(sweep.sweep())
+    assert store.client().zscore(lease.KEY, lease.member_of(broken.id, turn, 1)) > time.time() * 1000
+    assert store.client().zscore(lease.KEY, lease.member_of(broken.id, turn, 2)) is None
+
+
+def test_an_owner_that_died_before_it_had_a_lease_is_found_by_whoever_sweeps_the_one_before(acme):
+    with acting_for(acme):
+        opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
+        assert recording.take_over(opened.turn, attempt=1).attempt == 2
+    lapse(first := lease.member_of(acme.id, opened.turn, 1))
+    store.client().set(refill.WHOLE_KEY, "1")
+    asyncio.run(sweep.sweep())
+    assert store.client().zscore(lease.KEY, first) is None
+    assert store.client().zscore(lease.KEY, lease.member_of(acme.id, opened.turn, 2)) > time.time() * 1000
+    assert state_of(acme, opened.turn) == Turn.State.RUNNING
 
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
