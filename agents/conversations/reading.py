@@ -102,9 +102,10 @@ def standing_of(row: Conversation, *, after: int, following: UUID | None = None)
     unseen = Message.objects.filter(conversation_id=conversation, seq__gt=after)
     newest_first = unseen.select_related("feedback").order_by("-seq")[:MOST_MISSED]
     missed = [_as_event(message) for message in reversed(newest_first)]
+    seq = max([row.seq, *(event.seq for event in missed)])  # an answer may have ended since the row was read
     if following and not any(cursor.turn == following for cursor in running):
         missed += _ended_without_words(following, conversation, missed)
-    return Standing(row.pk, row.seq, row.state, missed, running)
+    return Standing(row.pk, seq, row.state, missed, running)
 
 
 def _as_event(message: Message):

@@ -6,7 +6,7 @@ import pytest
 from django.db import connections
 
 from agents import publishing
-from agents.conversations import opening, recording
+from agents.conversations import opening, reading, recording
 from agents.conversations.errors import ConversationClosed, NoConversation, TooManyWaiting
 from agents.conversations.models import Conversation, EndUser, Message, Turn
 from agents.conversations.visitors import known_by
@@ -154,6 +154,27 @@ def test_a_question_that_was_stored_beside_another_knows_what_runs_before_it(acm
     for number, one in enumerate(opened[1:], 1):
         assert one.behind in [earlier.turn for earlier in opened[:number]]
     assert [len(one.history) for one in opened] == list(range(1, AT_ONCE + 1))
+
+
+def test_an_answer_that_ends_while_one_looks_is_among_what_was_missed(acme):
+    def look(_):
+        with acting_for(acme):
+            return reading.standing(conversation, after=1)
+
+    with acting_for(acme):
+        conversation = uuid4()
+        opened = ask(conversation)
+    with Threads(1) as threads:
+        with acting_for(acme), atomic():
+            with connections[acme.alias].cursor() as cursor:
+                cursor.execute("lock table conversations_turn in access exclusive mode")
+            looked = threads.map(look, range(1))
+            until(in_line)  # it has read the conversation, and waits for the turns
+            recording.close_turn(
+                opened=opened, attempt=1, outcome="done", author="A", text="Yes.", citations=[], tool_calls=[], uses=[]
+            )
+        [standing] = looked
+    assert (standing.running, [event.seq for event in standing.missed], standing.seq) == ([], [2], 2)
 
 
 def test_a_turn_that_is_taken_over_stays_behind_those_asked_for_before_it(acme):
