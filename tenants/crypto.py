@@ -55,6 +55,11 @@ def unseal(sealed: bytes, *, bound_to: str) -> bytes:
         raise Unreadable(f"a value of {bound_to} does not open for tenant {ref.id}") from None
 
 
+def require_key() -> None:
+    """Raises KeyMissing: nothing of the current tenant can be sealed or opened here."""
+    _data_key(current())
+
+
 def seal_for_installation(plain: bytes, *, bound_to: str) -> bytes:
     """Encrypt what belongs to no tenant with the installation's key: ``key id ":" nonce ciphertext``."""
     name, key = settings.ENCRYPTION_KEYS[0]

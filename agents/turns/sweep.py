@@ -20,8 +20,8 @@ from agents.conversations.records import Opened, Use
 from agents.turns import lease, mirror, refill, running
 from metering import limits
 from platform_site import ending
-from tenants import directory
-from tenants.context import TenantRef, run_for, run_for_nobody
+from tenants import crypto, directory
+from tenants.context import TenantRef, acting_for, run_for, run_for_nobody
 
 logger = logging.getLogger(__name__)
 
@@ -134,7 +134,7 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
         tenant = await run_for_nobody(directory.by_id, tenant_id)
         if tenant:
             async with _takeovers[tenant.alias]:
-                if ending.has_begun():
+                if ending.has_begun() or not _can_read(tenant):
                     await lease.let_lapse([member])  # for another process
                     return
                 await _take_over(tenant, turn, attempt)
@@ -145,6 +145,17 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
         logger.exception("turn not taken over", extra=facts)
     finally:
         lease.let_go(member)
+
+
+def _can_read(tenant: TenantRef) -> bool:
+    """Without the tenant's key, what was said by a turn could not be kept, nor its question read."""
+    try:
+        with acting_for(tenant):
+            crypto.require_key()
+    except crypto.KeyMissing as error:
+        logger.error("turn not taken over", extra={"tenant_id": tenant.id, "error": str(error)})  # noqa: TRY400
+        return False
+    return True
 
 
 async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:

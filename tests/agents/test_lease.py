@@ -22,7 +22,7 @@ from metering import ledger, limits
 from metering.outbox import pending
 from metering.outbox.models import UsageEvent
 from platform_site import ending
-from tenants import directory, store
+from tenants import crypto, directory, store
 from tenants.context import acting_for, acting_for_platform, run_for
 from tenants.ids import uuid7
 from tenants.keys import redis_key
@@ -186,6 +186,13 @@ def test_use_of_an_owner_that_died_before_saying_so_is_announced_and_settled_by_
         assert int(store.client().hget(redis_key("lim"), "hour")) == USE.input_tokens + USE.output_tokens
 
 
+@pytest.fixture
+def written(acme):
+    """A turn of acme whose owner is gone, and which may not run again; its lease has lapsed."""
+    store.client().set(refill.WHOLE_KEY, "1")
+    return _orphan(acme)
+
+
 def test_a_later_attempt_whose_lease_lapses_beside_the_first_is_not_ended_with_it(acme):
     with acting_for(acme):
         turns = [
@@ -225,6 +232,17 @@ def test_an_owner_that_died_before_it_had_a_lease_is_found_by_whoever_sweeps_the
     assert store.client().zscore(lease.KEY, first) is None
     assert store.client().zscore(lease.KEY, lease.member_of(acme.id, opened.turn, 2)) > time.time() * 1000
     assert state_of(acme, opened.turn) == Turn.State.RUNNING
+
+
+def test_a_process_without_the_tenants_key_leaves_its_turns_to_others(acme, written, settings):
+    keys, settings.ENCRYPTION_KEYS = settings.ENCRYPTION_KEYS, [("k2", bytes(range(32)))]
+    crypto._data_keys.clear()
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, written) == Turn.State.RUNNING
+    assert due(lease.member_of(acme.id, written, 1))
+    settings.ENCRYPTION_KEYS = keys
+    asyncio.run(sweep.sweep())
+    assert state_of(acme, written) == Turn.State.INTERRUPTED
 
 
 def test_a_late_second_sweep_leaves_the_next_attempts_claim_alone(acme):
