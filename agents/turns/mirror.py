@@ -35,6 +35,7 @@ class Mirror:
         self._ending = ending
         self._heard = asyncio.Event()
         self._has_gap = False
+        self._spoilt = 0  # the attempt of which an entry did not open: its end is told by Postgres
         with acting_for(tenant):
             self._channel = stream.key_of(turn)
         self._keeper = asyncio.create_task(self._keep(), name=f"mirror {turn}")
@@ -99,10 +100,15 @@ class Mirror:
 
     def _take(self, entry: str, body: bytes) -> None:
         attempt, number = map(int, entry.split("-"))
-        if attempt < self.log.attempt or self.log.is_over:
+        if attempt < self.log.attempt or attempt == self._spoilt or self.log.is_over:
             return
-        with acting_for(self.tenant):
-            events = wire.EVENTS.validate_json(crypto.unseal(body, bound_to=stream.place(self.turn, entry)))
+        try:
+            with acting_for(self.tenant):
+                events = wire.EVENTS.validate_json(crypto.unseal(body, bound_to=stream.place(self.turn, entry)))
+        except crypto.Unreadable as error:
+            self._spoilt = attempt
+            logger.error("turn stream not read", extra={"turn": str(self.turn), "error": str(error)})  # noqa: TRY400
+            return
         if attempt > self.log.attempt:
             self._begin(attempt)
         self._has_gap = not self.log.extend(events, number=number) or self._has_gap
@@ -160,6 +166,8 @@ async def said(tenant: TenantRef, turn: UUID, attempt: int) -> str:
         try:
             with acting_for(tenant):
                 body = crypto.unseal(fields[b"e"], bound_to=stream.place(turn, entry.decode()))
+        except crypto.KeyMissing:
+            raise
         except crypto.Unreadable as error:
             logger.error("turn stream not read", extra={"turn": str(turn), "error": str(error)})  # noqa: TRY400
             break

@@ -13,6 +13,7 @@ from agents.turns import asking, mirror, radio, running, stream
 from agents.turns.log import Log
 from platform_site import ending
 from tenants import store
+from tenants.context import acting_for
 from tenants.keys import system_key
 from tests.faults.line import Line
 from tests.metering.planned import put_on_plan
@@ -85,6 +86,21 @@ async def test_an_answer_that_cannot_be_written_silences_no_other(acme, slow):
     log.end(finished(log))
     async with asyncio.timeout(10):
         assert await text_heard(acme, log) == "Come on Wednesday."
+
+
+async def test_an_entry_that_does_not_open_is_passed_over_once_and_the_end_is_told_by_the_database(acme, slow, caplog):
+    log = Log(uuid4(), 1)
+    with acting_for(acme):
+        key = stream.key_of(log.turn)
+    await store.aclient().xadd(key, {"e": b"spoilt"}, id="1-1")
+
+    async def ended() -> wire.TurnFinished:
+        return finished(log)
+
+    cursor = wire.Cursor(turn=log.turn, attempt=1, n=0)
+    async with asyncio.timeout(10):
+        assert [many async for many in mirror.follow(acme, cursor, ended)] == [[finished(log)]]
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == ["turn stream not read"]
 
 
 async def test_a_listener_that_has_been_replaced_does_not_silence_the_next(slow):
