@@ -33,9 +33,8 @@ USE = Use("openai/m", 1_000, 2, 0, "estimated")
 
 
 @pytest.fixture(autouse=True)
-def _own_claims():
-    """No claims of earlier tests lapse meanwhile: a sweep takes twenty."""
-    store.client().delete(lease.KEY)
+def _own_store(empty_store):
+    """No other test's process sweeps here, and no claims of earlier tests lapse: a sweep takes twenty."""
 
 
 def watched(tenant) -> int:
