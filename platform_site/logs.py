@@ -15,11 +15,11 @@ request_id: ContextVar[str] = ContextVar("request_id", default="")
 
 
 class ContextFilter(logging.Filter):
-    """Adds tenant_id and request_id to every record."""
+    """Adds tenant_id and request_id to every record. Where the work is for no tenant, a caller may name one."""
 
     def filter(self, record):
-        ref = current_or_none()
-        record.tenant_id = ref.id if ref else ("platform" if is_platform() else None)
+        ref, named = current_or_none(), getattr(record, "tenant_id", None)
+        record.tenant_id = ref.id if ref else named or ("platform" if is_platform() else None)
         record.request_id = request_id.get() or None
         return True
 

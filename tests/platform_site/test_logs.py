@@ -8,6 +8,7 @@ import pytest
 from django.test import Client
 
 from platform_site.logs import ContextFilter, JsonFormatter
+from tenants.context import acting_for, acting_for_platform
 from tests.conftest import host_of
 
 SECRET = "s3cretOfALink"
@@ -32,3 +33,15 @@ def test_a22_the_secret_of_a_mailed_link_is_not_logged(acme, lines, path):
         Client(headers={"host": host}, enforce_csrf_checks=True).post(path, {"password": "x"})
     assert any(path.split(SECRET)[0].split("1a-")[0] in json.dumps(line) for line in lines())
     assert SECRET not in json.dumps(lines())
+
+
+def test_a_line_says_whose_it_is_also_where_the_work_is_for_nobody(acme, globex, lines):
+    logger = logging.getLogger("a test")
+    logger.warning("found", extra={"tenant_id": acme.id})
+    with acting_for(globex):
+        logger.warning("found", extra={"tenant_id": acme.id})
+    with acting_for_platform("a test"):
+        logger.warning("found")
+    logger.warning("found")
+    found = [line["tenant_id"] for line in lines() if line["message"] == "found"]
+    assert found == [acme.id, globex.id, "platform", None]
