@@ -130,12 +130,14 @@ def is_running(turn: UUID, conversation: UUID) -> bool:
 
 def finished(turn: UUID, conversation: UUID) -> wire.TurnFinished | None:
     """How a turn ended, as an event; None while it runs or when it is not of this conversation."""
-    row = Turn.objects.select_related("conversation").filter(pk=turn, conversation_id=conversation).first()
+    row = Turn.objects.filter(pk=turn, conversation_id=conversation).first()
     if row is None or row.state == Turn.State.RUNNING:
         return None
-    message = Message.objects.select_related("feedback").filter(turn_id=turn, role="agent").order_by("-seq").first()
+    said = list(Message.objects.select_related("feedback").filter(turn_id=turn).order_by("seq"))
+    message = next((one for one in reversed(said) if one.role == Message.Role.AGENT), None)
     return wire.TurnFinished(
-        seq=message.seq if message else row.conversation.seq,
+        # without an answer, its question's: any greater one may be that of a message which a client has not seen
+        seq=(message or said[0]).seq,
         turn=turn,
         attempt=row.attempt,
         outcome=row.state,

@@ -177,6 +177,19 @@ def test_an_answer_that_ends_while_one_looks_is_among_what_was_missed(acme):
     assert (standing.running, [event.seq for event in standing.missed], standing.seq) == ([], [2], 2)
 
 
+def test_an_end_without_words_borrows_no_number_of_what_was_said_after_it(acme):
+    with acting_for(acme):
+        conversation = uuid4()
+        opened = ask(conversation)
+        recording.close_turn(
+            opened=opened, attempt=1, outcome="failed", author="A", text="", citations=[], tool_calls=[], uses=[]
+        )
+        later = ask(conversation)
+        ended = reading.finished(opened.turn, conversation)
+    assert (ended.outcome, ended.message) == ("failed", None)
+    assert ended.seq == opened.seq < later.seq
+
+
 def test_a_turn_that_is_taken_over_stays_behind_those_asked_for_before_it(acme):
     with acting_for(acme):
         conversation = uuid4()
