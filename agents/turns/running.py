@@ -263,10 +263,12 @@ async def _ending(tenant: TenantRef, conversation: UUID, turn: UUID) -> wire.Tur
 
 async def hand_over() -> int:
     """Leave all turns of this process to others, who take them over at once; how many."""
-    left = here()
-    for running in left:
-        running.abandon()
-    while here():
+    left = []
+    while turns := here():
+        for running in turns:  # also one that was taken over meanwhile
+            if not running.abandoned:
+                running.abandon()
+                left.append(running)
         await asyncio.sleep(0.01)
     try:
         await lease.release(take_ended())
