@@ -101,9 +101,9 @@ def drop(member: str) -> None:
         logger.warning("lease not dropped", extra={"member": member, "error": type(error).__name__})
 
 
-async def renew(members: list[str]) -> None:
-    """Keep owning these. Raises redis.RedisError."""
-    await store.aclient().eval(RENEW, 1, KEY, LEASE_MS, *members)
+async def renew(members: list[str], *, ms: int = LEASE_MS) -> None:
+    """Keep owning these, for so long. Raises redis.RedisError."""
+    await store.aclient().eval(RENEW, 1, KEY, ms, *members)
 
 
 async def watch(members: list[str]) -> None:

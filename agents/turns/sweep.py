@@ -20,6 +20,7 @@ from agents.conversations.records import Opened, Use
 from agents.turns import lease, mirror, refill, running
 from metering import limits
 from platform_site import ending
+from platform_site.jitter import about
 from tenants import crypto, directory
 from tenants.context import TenantRef, acting_for, run_for, run_for_nobody
 
@@ -104,9 +105,13 @@ async def sweep() -> None:
 async def _take_lapsed() -> None:
     with _counted():
         lapsed = await lease.sweep()
-        mine = {turn.member for turn in running.here()}.union(lease.held())
+        mine = _members_here().union(lease.held())
         lapsed = [one for one in lapsed if lease.member_of(*one) not in mine]
         await asyncio.gather(*(_find_owner(*one) for one in _earliest(lapsed)))  # whoever reads these answers waits
+
+
+def _members_here() -> set[str]:
+    return {turn.member for turn in running.here()}
 
 
 def _earliest(lapsed: list[tuple[int, UUID, int]]) -> list[tuple[int, UUID, int]]:
@@ -132,10 +137,15 @@ async def _find_owner(tenant_id: int, turn: UUID, attempt: int) -> None:
     lease.hold(member, math.inf)  # it may wait for a place longer than its lease lasts
     try:
         tenant = await run_for_nobody(directory.by_id, tenant_id)
+        if tenant and not _can_read(tenant):
+            await lease.renew([member], ms=int(about(lease.LEASE_MS / 2)))  # until a moment when others may be first
+            return
         if tenant:
             async with _takeovers[tenant.alias]:
-                if ending.has_begun() or not _can_read(tenant):
+                if ending.has_begun():
                     await lease.let_lapse([member])  # for another process
+                    return
+                if member in _members_here():  # it was begun while this waited: by taking over the attempt before it
                     return
                 await _take_over(tenant, turn, attempt)
         await lease.release([member])
@@ -170,15 +180,19 @@ async def _take_over(tenant: TenantRef, turn: UUID, attempt: int) -> None:
     if opened:
         logger.info("turn taken over", extra={"turn": str(turn), "attempt": opened.attempt, "tenant_id": tenant.id})
         running.launch(tenant, opened)
-        await lease.renew([lease.member_of(tenant.id, turn, opened.attempt)])
-    elif current := await run_for(tenant, _running_attempt, turn):  # another's, who may have died before it had a lease
-        await lease.watch([lease.member_of(tenant.id, turn, current)])
+        await lease.watch([lease.member_of(tenant.id, turn, opened.attempt)])
+        return
+    is_running, newest = await run_for(tenant, _standing, turn) or (False, attempt)
+    if is_running:  # another's attempt, who may have died before it had a lease
+        await lease.watch([lease.member_of(tenant.id, turn, newest)])
     else:
-        await run_for(tenant, limits.settle_by_record, turn_id=turn, attempt=attempt)
+        await run_for(tenant, limits.settle_by_record, turn_id=turn, attempt=newest)
 
 
-def _running_attempt(turn: UUID) -> int | None:
-    return Turn.objects.filter(pk=turn, state=Turn.State.RUNNING).values_list("attempt", flat=True).first()
+def _standing(turn: UUID) -> tuple[bool, int] | None:
+    """Whether it runs, and its newest attempt; None if it was erased."""
+    row = Turn.objects.filter(pk=turn).values_list("state", "attempt").first()
+    return row and (row[0] == Turn.State.RUNNING, row[1])
 
 
 def _claim(turn: UUID, attempt: int, said: str, stopped: bool) -> Opened | None:
