@@ -19,7 +19,7 @@ class ContextFilter(logging.Filter):
 
     def filter(self, record):
         ref, named = current_or_none(), getattr(record, "tenant_id", None)
-        record.tenant_id = ref.id if ref else named or ("platform" if is_platform() else None)
+        record.tenant_id = ref.id if ref else "platform" if is_platform() else named
         record.request_id = request_id.get() or None
         return True
 
