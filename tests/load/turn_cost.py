@@ -4,7 +4,7 @@ The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 i
 Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
 moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
 token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process,
-with idle sockets too; ``--only-idle`` leaves the rest out. How fast the machine is just now says the plain SDK's row.
+with idle sockets too; ``--only-idle`` leaves the rest out.
 """
 
 import argparse
@@ -49,9 +49,6 @@ from tests.load.turn_figures import loop_ms  # noqa: E402
 from tests.processes import ROOT, free_port, running  # noqa: E402
 
 ORDERS = "[[first=0.05]][[gap=0.01]][[tokens=64]]"
-# Processor time of a turn, as ordered, and of the same answer by the plain SDK on the machine where that was set; it is
-# the one of docs/decisions/0006
-TURN_MS, RETRIEVAL_MS, SDK_MS = 5, 7, 27
 # What the door allows one visitor and one machine is not what is measured here
 LIMITS = {"SOCKET_MESSAGES": "1000", "SOCKETS_PER_ADDRESS": "10000", "SOCKETS_PER_TENANT": "10000", "TURN_CAP": "400"}
 QUESTION = "How much is the deposit for locker {n}, and when is it paid back? " + ORDERS
@@ -81,26 +78,25 @@ def print_turns(tenant, url: str, options) -> None:
     print(f"load of the machine (1 minute): {os.getloadavg()[0]:.1f}; 100,000 additions: {loop_ms():.1f} ms")
     print(f"{'':<46}{'CPU ms':>8}{'added ms':>10}{'p99':>8}{'turns/s':>9}{'of a core':>11}{'MB':>7}")
     direct = asyncio.run(directly(url, messages))
-    several = options.parallel
-
-    def shown(name: str, figures: Figures) -> Figures:
-        print_row(name, figures, direct)
-        return figures
-
-    def atriums(name: str) -> Figures:
-        shown(f"Atrium {name}, 1 at once", asyncio.run(atrium(tenant, url, 1, 40)))
-        return shown(f"Atrium {name}, {several} at once", asyncio.run(atrium(tenant, url, several, options.turns)))
-
-    def sdks() -> Figures:
-        return shown(f"the plain SDK, {several} at once", sdk(url, messages, options))
-
-    before, searching = sdks(), atriums("with retrieval")
+    for parallel in (1, options.parallel):
+        turns = options.turns if parallel > 1 else 40
+        print_row(
+            f"Atrium with retrieval, {parallel} at once", asyncio.run(atrium(tenant, url, parallel, turns)), direct
+        )
     act_for(tenant, without_knowledge)
-    in_step = asyncio.run(atrium(tenant, url, several, options.turns, in_step=True))
-    shown(f"Atrium without retrieval, {several} in step", in_step)
-    bare = atriums("without retrieval")
-    shown(f"a plain consumer, {several} at once", asyncio.run(plain(tenant, url, messages, options)))
-    print_scaled(bare, searching, (before.cpu + sdks().cpu) / 2)
+    in_step = asyncio.run(atrium(tenant, url, options.parallel, options.turns, in_step=True))
+    print_row(f"Atrium without retrieval, {options.parallel} in step", in_step, direct)
+    for parallel in (1, options.parallel):
+        turns = options.turns if parallel > 1 else 40
+        print_row(
+            f"Atrium without retrieval, {parallel} at once",
+            asyncio.run(atrium(tenant, url, parallel, turns)),
+            direct,
+        )
+    print_row(
+        f"a plain consumer, {options.parallel} at once", asyncio.run(plain(tenant, url, messages, options)), direct
+    )
+    print_row(f"the plain SDK, {options.parallel} at once", sdk(url, messages, options), direct)
 
 
 class Figures:
@@ -228,16 +224,6 @@ def print_row(name: str, figures: Figures, direct: float) -> None:
     each = figures.turns / figures.seconds
     print(f"{name:<46}{figures.cpu:>8.1f}{statistics.median(added):>10.1f}{p99:>8.1f}{each:>9.1f}"
           f"{1000 / figures.cpu:>11.0f}{figures.memory_mb:>7.0f}")  # fmt: skip
-
-
-def print_scaled(bare: Figures, searching: Figures, sdk_ms: float) -> None:
-    """What that would be on the machine that the targets are of. sdk_ms: of the plain SDK here, before and after."""
-    scale = SDK_MS / sdk_ms
-    print(
-        f"\nprocessor time where the plain SDK takes {SDK_MS} ms (here {sdk_ms:.1f}), as where the targets were set: "
-        f"{bare.cpu * scale:.1f} ms (target {TURN_MS}), with retrieval {searching.cpu * scale:.1f} "
-        f"(target {RETRIEVAL_MS})"
-    )
 
 
 async def print_idle(tenant, url: str, count: int) -> None:
