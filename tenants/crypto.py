@@ -24,6 +24,10 @@ class Unreadable(Exception):
     """A sealed value does not open: wrong tenant, row or key, or it was changed."""
 
 
+class Broken(Unreadable):
+    """One value does not open, whatever the others do."""
+
+
 class KeyMissing(Unreadable):
     """None of the tenant's values opens until the installation's key for its data key is back."""
 
@@ -43,16 +47,16 @@ def seal(plain: bytes, *, bound_to: str) -> bytes:
 
 
 def unseal(sealed: bytes, *, bound_to: str) -> bytes:
-    """Decrypt for the current tenant. Raises Unreadable, KeyMissing."""
+    """Decrypt for the current tenant. Raises Broken, KeyMissing."""
     ref = current()
     if sealed[:1] != VERSION:
-        raise Unreadable("unknown version of sealed value")
+        raise Broken("unknown version of sealed value")
     nonce, body = sealed[1 : 1 + NONCE_BYTES], sealed[1 + NONCE_BYTES :]
     key = _data_key(ref)
     try:
         return key.decrypt(nonce, body, _bound(ref, bound_to))
     except (InvalidTag, ValueError):  # the second: it is too short for a nonce
-        raise Unreadable(f"a value of {bound_to} does not open for tenant {ref.id}") from None
+        raise Broken(f"a value of {bound_to} does not open for tenant {ref.id}") from None
 
 
 def require_key() -> None:

@@ -16,7 +16,7 @@ from agents.conversations.models import Conversation, Message, Turn
 from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from tenants.context import current
-from tenants.crypto import KeyMissing, Unreadable
+from tenants.crypto import Broken
 
 logger = logging.getLogger(__name__)
 PAGE = 50
@@ -174,12 +174,13 @@ def as_history(rows: Iterable[tuple[UUID, str, bytes]]) -> list[dict]:
 
 
 def _opened(message: UUID, read: Callable, instead):
-    """What ``read`` gives; or something else, so that one row that does not open takes no others with it."""
+    """What ``read`` gives; or something else, so that one row that is broken takes no others with it.
+
+    Raises  crypto.KeyMissing: no row opens, and each does again once the key is back
+    """
     try:
         return read()
-    except KeyMissing:  # then no row opens, and each does again once the key is back
-        raise
-    except Unreadable as error:
+    except Broken as error:
         facts = {"message_id": str(message), "error": str(error)}
         logger.error("message cannot be read", extra=facts)  # noqa: TRY400  its words say all
         return instead

@@ -16,7 +16,7 @@ from agents.conversations.visitors import Visitor
 from metering import limits
 from metering.outbox import events as outbox
 from tenants.context import current
-from tenants.crypto import KeyMissing, Unreadable
+from tenants.crypto import Broken
 from tenants.transactions import after_commit, atomic
 
 logger = logging.getLogger(__name__)
@@ -150,9 +150,7 @@ def take_over(
         row.save(update_fields=["attempt"])
         try:
             return reading.as_it_stands(reading.opened(row.conversation_id, row.client_id))
-        except KeyMissing:
-            raise
-        except Unreadable as error:  # each sweep would meet it again
+        except Broken as error:  # each sweep would meet it again
             logger.error("question cannot be read", extra={"turn": str(turn), "error": str(error)})
             _end_unfinished(row, said, Turn.State.INTERRUPTED)
             return None

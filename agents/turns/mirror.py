@@ -102,12 +102,9 @@ class Mirror:
         attempt, number = map(int, entry.split("-"))
         if attempt < self.log.attempt or attempt == self._spoilt or self.log.is_over:
             return
-        try:
-            with acting_for(self.tenant):
-                events = wire.EVENTS.validate_json(crypto.unseal(body, bound_to=stream.place(self.turn, entry)))
-        except crypto.Unreadable as error:
+        events = _unsealed(self.tenant, self.turn, entry, body)
+        if events is None:
             self._spoilt = attempt
-            logger.error("turn stream not read", extra={"turn": str(self.turn), "error": str(error)})  # noqa: TRY400
             return
         if attempt > self.log.attempt:
             self._begin(attempt)
@@ -147,6 +144,16 @@ async def follow(tenant: TenantRef, cursor: wire.Cursor, ending: Ending) -> Asyn
             await mirror.close()
 
 
+def _unsealed(tenant: TenantRef, turn: UUID, entry: str, body: bytes) -> list | None:
+    """The events of a stream's entry; None if it does not open."""
+    try:
+        with acting_for(tenant):
+            return wire.EVENTS.validate_json(crypto.unseal(body, bound_to=stream.place(turn, entry)))
+    except crypto.Unreadable as error:  # its words say all; a traceback for each entry would not say more
+        logger.error("turn stream not read", extra={"turn": str(turn), "error": str(error)})  # noqa: TRY400
+        return None
+
+
 def text_of(events: list) -> str:
     """What the deltas add up to."""
     return "".join(event.text for event in events if isinstance(event, wire.Delta))
@@ -163,13 +170,8 @@ async def said(tenant: TenantRef, turn: UUID, attempt: int) -> str:
         return ""
     log = Log(turn, attempt)
     for entry, fields in entries:
-        try:
-            with acting_for(tenant):
-                body = crypto.unseal(fields[b"e"], bound_to=stream.place(turn, entry.decode()))
-        except crypto.KeyMissing:
-            raise
-        except crypto.Unreadable as error:
-            logger.error("turn stream not read", extra={"turn": str(turn), "error": str(error)})  # noqa: TRY400
+        events = _unsealed(tenant, turn, entry.decode(), fields[b"e"])
+        if events is None:
             break
-        log.extend(wire.EVENTS.validate_json(body), number=int(entry.decode().split("-")[1]))
+        log.extend(events, number=int(entry.decode().split("-")[1]))
     return text_of(log.events)

@@ -162,7 +162,7 @@ def _can_read(tenant: TenantRef) -> bool:
     try:
         with acting_for(tenant):
             crypto.require_key()
-    except crypto.KeyMissing as error:
+    except crypto.KeyMissing as error:  # its words name the key; where it was raised says no more
         logger.error("turn not taken over", extra={"tenant_id": tenant.id, "error": str(error)})  # noqa: TRY400
         return False
     return True
