@@ -185,12 +185,8 @@ def _add(facts: dict, begun: bool) -> list[tuple]:
     """
     # the last once more: another socket may have begun it meanwhile
     statements = (OPEN_TURN, OPEN_FIRST_TURN, OPEN_TURN) if begun else (OPEN_FIRST_TURN, OPEN_TURN)
-    with connections[current().alias].cursor() as cursor:
-        for statement in statements:
-            cursor.execute(statement, facts)
-            if rows := cursor.fetchall():
-                return rows
-    return []
+    alone = connections[current().alias].alone
+    return next(filter(None, (alone(statement, facts) for statement in statements)), [])
 
 
 def start(*, conversation: UUID, visitor: Visitor, version, channel: str) -> Conversation:

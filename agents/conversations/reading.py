@@ -30,6 +30,7 @@ select id, role, text from (
     order by seq desc limit %s
 ) newest order by seq
 """
+NEWEST_SEQ = "select seq from conversations_conversation where id = %(conversation)s"
 
 
 @dataclass(frozen=True)
@@ -54,8 +55,9 @@ def open_conversation(visitor: Visitor, channel: str = "page") -> Conversation |
 
 
 def newest_seq(conversation: UUID) -> int:
-    """How far the events of a conversation have been counted."""
-    return Conversation.objects.values_list("seq", flat=True).get(pk=conversation)
+    """How far the events of a conversation have been counted; 0 if it is not there."""
+    rows = connections[current().alias].alone(NEWEST_SEQ, {"conversation": conversation})
+    return rows[0][0] if rows else 0
 
 
 def exists(conversation: UUID) -> bool:

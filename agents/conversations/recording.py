@@ -84,17 +84,13 @@ select seq from counted
 def _close(message: Message, attempt: int, uses: list[outbox.Event]) -> int | None:
     """The number of the conversation's event that this is; None when the attempt was deposed."""
     text, citations = (Message._meta.get_field(name).pre_save(message, True) for name in ("text", "citations"))
-    with connections[current().alias].cursor() as cursor:
-        cursor.execute(
-            CLOSE,
-            {
-                "outcome": message.outcome, "turn": message.turn_id, "attempt": attempt, "message": message.pk,
-                "author": message.author, "text": bytes(text), "citations": citations and bytes(citations),
-                "now": message.created_at, "has_text": bool(message.text), **outbox.parameters(uses),
-            },
-        )  # fmt: skip
-        row = cursor.fetchone()
-    return row[0] if row else None
+    facts = {
+        "outcome": message.outcome, "turn": message.turn_id, "attempt": attempt, "message": message.pk,
+        "author": message.author, "text": bytes(text), "citations": citations and bytes(citations),
+        "now": message.created_at, "has_text": bool(message.text), **outbox.parameters(uses),
+    }  # fmt: skip
+    rows = connections[current().alias].alone(CLOSE, facts)
+    return rows[0][0] if rows else None
 
 
 def _usage(opened: Opened, attempt: int, use: Use) -> outbox.Event:

@@ -24,7 +24,7 @@ from django.utils.asyncio import async_unsafe
 from django_tenants.postgresql_backend import base
 from psycopg.pq import TransactionStatus
 
-from tenants.backend import deadlines
+from tenants.backend import alone, deadlines
 from tenants.context import TenantRef, current_or_none, is_platform
 from tenants.errors import NoTenantContext, TenantMismatch, TenantMoved
 
@@ -58,6 +58,12 @@ class Binding(NamedTuple):
     path: str
     tenant: str
 
+    def checked(self) -> "Binding":
+        """Itself. Raises TenantMismatch."""
+        if not NAME.fullmatch(self.path) or not NAME.fullmatch(self.role):
+            raise TenantMismatch("a schema or role name is not one of ours")
+        return self
+
 
 class _Obedient:
     """A cursor may outlive the context it was made in: look again before each statement."""
@@ -81,7 +87,7 @@ class ObedientDebugCursor(_Obedient, CursorDebugWrapper):
     """The cursor that also records its queries."""
 
 
-class DatabaseWrapper(base.DatabaseWrapper):
+class DatabaseWrapper(alone.Alone, base.DatabaseWrapper):
     """One thread's connection under one alias."""
 
     def __init__(self, *args, **kwargs):
@@ -144,6 +150,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         for _ in range(self.pool.max_size + 1):
             connection = super().get_new_connection(conn_params)
             if self._answers(connection):
+                alone.note(self.alias)
                 return connection
         raise psycopg.OperationalError("the server ends every connection at its first statement")
 
@@ -188,8 +195,7 @@ class DatabaseWrapper(base.DatabaseWrapper):
         self._bind(self.connection, wanted)
 
     def _bind(self, connection, wanted: Binding) -> None:
-        if not NAME.fullmatch(wanted.path) or not NAME.fullmatch(wanted.role):
-            raise TenantMismatch("a schema or role name is not one of ours")
+        wanted.checked()
         if self.alias in CONTROL_ALIASES:
             connection.execute(BIND_CONTROL, [wanted.tenant])
         else:
