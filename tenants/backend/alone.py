@@ -10,12 +10,17 @@ import time
 
 from django.db import OperationalError
 
+from tenants.backend import deadlines
+
 # set_config's third argument: until the transaction ends, which is where the server has dealt with the message
 BIND = (
     "select set_config('role', %(bound_role)s, true), set_config('search_path', %(bound_path)s, true),"
     " set_config('app.tenant_id', %(bound_tenant)s, true);"
 )
 HEARD_SECONDS = 2  # a server that has answered so lately needs no greeting, which would find out in less time
+# For the server to answer: more than lock_timeout (platform_site/postgres.py), and half of what others may wait, for no
+# greeting has shown that it is not frozen
+ANSWER_SECONDS = 6.0
 
 _heard: dict[str, float] = {}  # by alias: when its server has last answered such a statement, or a greeting
 
@@ -64,7 +69,7 @@ class Alone:
         self._give_back_control()
         connection = self.pool.getconn()
         try:
-            with self.answered(connection), connection.cursor() as cursor:
+            with deadlines.answered(connection, ANSWER_SECONDS), connection.cursor() as cursor:
                 cursor.execute(sql, params)
                 cursor.nextset()  # the first result is the binding's
                 return cursor.fetchall()

@@ -1,5 +1,8 @@
 """Statements that stand alone: they are the tenant's, and the connection they leave is nobody's."""
 
+import os
+import signal
+import time
 from dataclasses import replace
 
 import pytest
@@ -125,3 +128,23 @@ def test_a_server_that_was_not_heard_of_lately_is_greeted_first(acme):
     end_all(acme.alias)
     assert ask(acme)[0][:2] == (acme.role, acme.schema)
     assert alone.was_heard(acme.alias)
+
+
+def test_r19_a_silent_server_costs_a_bounded_time_and_is_greeted_next(acme):
+    pool = connections[acme.alias].pool
+    taken = [pool.getconn() for _ in range(pool.get_stats()["pool_size"])]
+    processes = [connection.info.backend_pid for connection in taken]
+    for connection in taken:
+        pool.putconn(connection)
+    for process in processes:
+        os.kill(process, signal.SIGSTOP)
+    began = time.monotonic()
+    try:
+        with pytest.raises(OperationalError):
+            ask(acme)
+    finally:
+        for process in processes:
+            os.kill(process, signal.SIGCONT)
+    assert time.monotonic() - began < alone.ANSWER_SECONDS + 3
+    assert not alone.was_heard(acme.alias)
+    assert ask(acme)[0][:2] == (acme.role, acme.schema)
