@@ -33,7 +33,8 @@ PATIENT_ALIASES = frozenset({"platform", "owner", "provision"})
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 BIND_CONTROL = "select set_config('app.tenant_id', %s, false)"
 BIND_DATA = (
-    "select set_config('role', %s, false), set_config('search_path', %s, false), set_config('app.tenant_id', %s, false)"
+    "select set_config('role', %s, false), set_config('search_path', %s, false),"
+    " set_config('app.tenant_id', %s, false), extract(epoch from clock_timestamp())::float8"
 )
 
 
@@ -150,7 +151,6 @@ class DatabaseWrapper(alone.Alone, base.DatabaseWrapper):
         for _ in range(self.pool.max_size + 1):
             connection = super().get_new_connection(conn_params)
             if self._answers(connection):
-                alone.note(self.alias)
                 return connection
         raise psycopg.OperationalError("the server ends every connection at its first statement")
 
@@ -199,7 +199,7 @@ class DatabaseWrapper(alone.Alone, base.DatabaseWrapper):
         if self.alias in CONTROL_ALIASES:
             connection.execute(BIND_CONTROL, [wanted.tenant])
         else:
-            connection.execute(BIND_DATA, wanted)
+            alone.note(self.alias, connection.execute(BIND_DATA, wanted).fetchone()[-1])
         self._bound = (connection, wanted)
 
     def _guard_transaction(self, wanted: Binding) -> None:

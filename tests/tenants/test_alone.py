@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import OperationalError, ProgrammingError, connections
 
 from agents.conversations.models import EndUser
@@ -24,14 +25,17 @@ values (gen_random_uuid(), %(text)s, now(), now()) returning secret_hash
 
 
 @pytest.fixture(autouse=True)
-def heard(acme, globex):
-    """The database has just answered, and no connection is taken."""
-    with acting_for(acme):
-        EndUser.objects.count()
+def no_connection_is_taken(acme, globex):
     connections.close_all()
 
 
 def ask(tenant, sql: str = STATE, **params) -> list[tuple]:
+    """Asked of a server that has just answered."""
+    alone.note(tenant.alias, time.time())
+    return ask_again(tenant, sql, **params)
+
+
+def ask_again(tenant, sql: str = STATE, **params) -> list[tuple]:
     with acting_for(tenant):
         return connections[tenant.alias].alone(sql, params or {"n": 1})
 
@@ -92,7 +96,33 @@ def test_beside_ordinary_statements_it_takes_no_second_connection(acme):
         assert ask(acme, "select pg_backend_pid() where %(n)s = 1", n=1) == [(process,)]
 
 
+def test_in_a_transaction_whose_connection_has_gone_it_is_refused(acme):
+    with acting_for(acme), pytest.raises(ProgrammingError, match="in an atomic block"), atomic():
+        connections[acme.alias].close()
+        ask(acme, ADD, text="gone")
+    connections.close_all()
+    with acting_for(acme):
+        assert EndUser.objects.count() == 0
+
+
+async def test_on_an_event_loop_it_is_refused(acme):
+    with pytest.raises(SynchronousOnlyOperation):
+        ask(acme)
+
+
+def test_what_reaches_the_server_when_nobody_waits_for_it_any_more_is_not_done(acme):
+    """As from a frozen server, or a line that held it back: its sender has been told that it is not stored."""
+    alone.note(acme.alias, time.time() - alone.ANSWER_SECONDS - 1)
+    with pytest.raises(OperationalError, match="canceling statement"):
+        ask_again(acme, ADD, text="late")
+    assert ask_again(acme, ADD, text="in time") == [("in time",)]  # and the server's clock is learned anew
+    with acting_for(acme):
+        assert EndUser.objects.values_list("secret_hash", flat=True).get() == "in time"
+    assert abs(alone.lately_heard(acme.alias).its_time - time.time()) < 1
+
+
 def test_outside_any_tenant_and_for_one_that_lives_elsewhere_it_is_refused(acme):
+    alone.note(acme.alias, time.time())
     with pytest.raises(NoTenantContext):
         connections[acme.alias].alone(STATE, {"n": 1})
     with acting_for_platform("a test"), pytest.raises(NoTenantContext):
@@ -119,15 +149,15 @@ def test_a_server_that_was_lost_is_greeted_before_it_is_asked_again(acme):
     end_all(acme.alias)
     with pytest.raises(OperationalError):
         ask(acme)
-    assert not alone.was_heard(acme.alias)
-    assert ask(acme)[0][:2] == (acme.role, acme.schema)
+    assert not alone.lately_heard(acme.alias)
+    assert ask_again(acme)[0][:2] == (acme.role, acme.schema)
 
 
 def test_a_server_that_was_not_heard_of_lately_is_greeted_first(acme):
     alone.forget(acme.alias)
     end_all(acme.alias)
-    assert ask(acme)[0][:2] == (acme.role, acme.schema)
-    assert alone.was_heard(acme.alias)
+    assert ask_again(acme)[0][:2] == (acme.role, acme.schema)
+    assert alone.lately_heard(acme.alias)
 
 
 def test_r19_a_silent_server_costs_a_bounded_time_and_is_greeted_next(acme):
@@ -146,5 +176,5 @@ def test_r19_a_silent_server_costs_a_bounded_time_and_is_greeted_next(acme):
         for process in processes:
             os.kill(process, signal.SIGCONT)
     assert time.monotonic() - began < alone.ANSWER_SECONDS + 3
-    assert not alone.was_heard(acme.alias)
-    assert ask(acme)[0][:2] == (acme.role, acme.schema)
+    assert not alone.lately_heard(acme.alias)
+    assert ask_again(acme)[0][:2] == (acme.role, acme.schema)
