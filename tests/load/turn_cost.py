@@ -45,7 +45,7 @@ from tests.load.chat_turn import (  # noqa: E402
     stand_in,
     web_process,
 )
-from tests.load.turn_figures import loop_ms  # noqa: E402
+from tests.load.turn_figures import loop_ms, sleep_factor  # noqa: E402
 from tests.processes import ROOT, free_port, running  # noqa: E402
 
 ORDERS = "[[first=0.05]][[gap=0.01]][[tokens=64]]"
@@ -75,7 +75,8 @@ def main() -> int:
 def print_turns(tenant, url: str, options) -> None:
     """Of Atrium and of those it is compared with."""
     messages = messages_of(tenant)
-    print(f"load of the machine (1 minute): {os.getloadavg()[0]:.1f}; 100,000 additions: {loop_ms():.1f} ms")
+    print(f"load of the machine (1 minute): {os.getloadavg()[0]:.1f}; 100,000 additions: {loop_ms():.1f} ms; "
+          f"work after a sleep takes {sleep_factor():.1f} times as long")  # fmt: skip
     print(f"{'':<46}{'CPU ms':>8}{'added ms':>10}{'p99':>8}{'turns/s':>9}{'of a core':>11}{'MB':>7}")
     direct = asyncio.run(directly(url, messages))
     for parallel in (1, options.parallel):

@@ -1,5 +1,6 @@
 """The figures of a chat turn, counted, summed up and printed (see chat_turn.py)."""
 
+import json
 import re
 import statistics
 import time
@@ -86,6 +87,25 @@ def loop_ms() -> float:
     for number in range(ADDITIONS):
         total += number
     return (time.perf_counter() - started) * 1000
+
+
+def sleep_factor() -> float:
+    """How many times the processor time of some work grows where the processor has slept for 100 ms before it.
+
+    While a virtual machine sleeps, its caches are its neighbours'. One visitor's turn is hundreds of such moments: its
+    figures of two runs can be compared only where this is the same.
+    """
+    return _work_ms(pause=0.1, times=20) / _work_ms(pause=0, times=200)
+
+
+def _work_ms(*, pause: float, times: int) -> float:
+    took = []
+    for _ in range(times):
+        time.sleep(pause)
+        started = time.thread_time()
+        json.loads(json.dumps([{"number": number, "name": str(number)} for number in range(50)]))
+        took.append((time.thread_time() - started) * 1000)
+    return statistics.median(took)
 
 
 def print_times(turns: list[Turn], direct: list[float], plain: list[dict], loops: list[float]) -> None:
