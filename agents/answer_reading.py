@@ -41,22 +41,18 @@ async def from_body(raw, answer: Answer) -> AsyncIterator[str]:
             yield "".join(map(answer.take_event, splitter.feed(data)))
             if answer.begun and not answer.ended:
                 with _unread(raw):
-                    await asyncio.sleep(_until_beat(_glance()))
+                    await asyncio.sleep(_glance())
 
 
 def _glance() -> float:
-    """Seconds until the next read. Before the process ends, short: readers change over to others, and wait for text."""
-    if ending.has_begun():
-        return GLANCE_SECONDS
-    return min(GLANCE_SECONDS + _reading * GLANCE_SECONDS_MORE, GLANCE_SECONDS_MOST)
+    """Seconds until the next read, which is on the nearest beat.
 
-
-def _until_beat(seconds: float) -> float:
-    """Seconds until the beat that is nearest to so long from now; a single answer is read when it likes."""
-    if _reading == 1:
-        return seconds
+    Before the process ends, short: readers change over to others, and wait for text.
+    """
+    more = 0 if ending.has_begun() else _reading * GLANCE_SECONDS_MORE
     now = asyncio.get_running_loop().time()
-    return round((now + seconds) / BEAT_SECONDS) * BEAT_SECONDS - now
+    wanted = now + min(GLANCE_SECONDS + more, GLANCE_SECONDS_MOST)
+    return round(wanted / BEAT_SECONDS) * BEAT_SECONDS - now
 
 
 @contextmanager

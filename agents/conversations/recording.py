@@ -63,7 +63,8 @@ def close_turn(
 
 
 # All or nothing, as opening.OPEN_TURN. Usage is recorded even if the attempt was deposed; then nothing is counted, or
-# said
+# said. The outbox's statement is part of it, so that there is one text of it; it is a constant of ours, and whatever
+# comes from outside is a parameter of it as of this
 CLOSE = f"""
 with used as ({outbox.INSERT}), closed as (
     update conversations_turn set state = %(outcome)s, finished_at = now()
@@ -78,7 +79,7 @@ with used as ({outbox.INSERT}), closed as (
     from counted where %(has_text)s
 )
 select seq from counted
-"""  # noqa: S608  both are constants of our code; what comes from outside is a parameter
+"""  # noqa: S608  see above
 
 
 def _close(message: Message, attempt: int, uses: list[outbox.Event]) -> int | None:

@@ -30,7 +30,10 @@ ANSWER_SECONDS = 6.0
 
 
 class Heard(NamedTuple):
-    """When a server has last answered: by our clock, and by its own, which may be another."""
+    """When a server has last answered: by our clock, and by its own, which may be another.
+
+    Each database has its server; metering.clock knows the control plane's alone.
+    """
 
     at: float
     its_time: float

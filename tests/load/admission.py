@@ -32,7 +32,7 @@ from metering.errors import LimitReached  # noqa: E402
 from metering.models import Plan, Subscription  # noqa: E402
 from metering.outbox import events, pending  # noqa: E402
 from tenants import provisioning, store  # noqa: E402
-from tenants.context import acting_for, acting_for_platform  # noqa: E402
+from tenants.context import TenantRef, acting_for, acting_for_platform  # noqa: E402
 from tenants.ids import uuid7  # noqa: E402
 from tenants.keys import redis_key  # noqa: E402
 from tenants.models import Tenant  # noqa: E402
@@ -62,15 +62,19 @@ def main() -> int:
 
 def make_tenant():
     """One whose month is nearly spent."""
+    tenant = subscribed(tokens_per_hour=2 * LIMIT, tokens_per_month=LIMIT)
+    with acting_for(tenant):
+        record(SPENT, uuid4())
+    return tenant
+
+
+def subscribed(**allowances: int) -> TenantRef:
+    """A new tenant with a plan of its own."""
     slug = f"load-{uuid4().hex[:8]}"
     tenant = provisioning.create(name=slug, slug=slug, vertical="healthcare", plan="enterprise", by="a benchmark").ref()
     with acting_for_platform("a benchmark"):
-        plan = Plan.objects.create(
-            code=slug, name=slug, tokens_per_hour=2 * LIMIT, tokens_per_month=LIMIT, sessions=1000
-        )
+        plan = Plan.objects.create(code=slug, name=slug, sessions=1000, **allowances)
         Subscription.objects.filter(tenant_id=tenant.id).update(plan=plan)
-    with acting_for(tenant):
-        record(SPENT, uuid4())
     return tenant
 
 

@@ -19,7 +19,6 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from pathlib import Path
-from uuid import uuid4
 
 import django
 
@@ -33,16 +32,16 @@ from redis import RedisError  # noqa: E402
 from agents.conversations.models import Turn  # noqa: E402
 from agents.turns import lease  # noqa: E402
 from metering import counting  # noqa: E402
-from metering.models import Plan, Subscription  # noqa: E402
 from platform_site.local.postgres import Postgres  # noqa: E402
 from platform_site.local.valkey import Valkey  # noqa: E402
-from tenants import provisioning, store  # noqa: E402
-from tenants.context import TenantRef, acting_for_platform, run_for  # noqa: E402
+from tenants import store  # noqa: E402
+from tenants.context import run_for  # noqa: E402
 from tenants.keys import redis_key  # noqa: E402
 from tests.conftest import until  # noqa: E402
 from tests.doubles import openai_server  # noqa: E402
 from tests.faults.restless import Restless  # noqa: E402
 from tests.load import leaving  # noqa: E402
+from tests.load.admission import subscribed  # noqa: E402
 from tests.load.survivors import Series, Timed, started  # noqa: E402
 from tests.processes import process_of  # noqa: E402
 
@@ -66,23 +65,15 @@ def main() -> int:
     options = parser.parse_args()
     logging.disable(logging.WARNING)
     call_command("deploy", stdout=io.StringIO())
+    # in an hour all this uses what the largest plan gives
+    tenant = subscribed(tokens_per_hour=10**9, tokens_per_month=10**9)
     with openai_server() as provider:
-        wrong = asyncio.run(measure(make_tenant(), provider, options))
+        wrong = asyncio.run(measure(tenant, provider, options))
     wrong += tracebacks()
     print(f"tracebacks in the logs of web processes: {len(tracebacks())}")
     for fault in wrong[:30]:
         print(fault)
     return 1 if wrong else 0
-
-
-def make_tenant() -> TenantRef:
-    """One whose allowance lasts: in an hour all this uses what the largest plan gives."""
-    slug = f"load-{uuid4().hex[:8]}"
-    tenant = provisioning.create(name=slug, slug=slug, vertical="healthcare", plan="enterprise", by="a benchmark").ref()
-    with acting_for_platform("a benchmark"):
-        plan = Plan.objects.create(code=slug, name=slug, tokens_per_hour=10**9, tokens_per_month=10**9, sessions=1000)
-        Subscription.objects.filter(tenant_id=tenant.id).update(plan=plan)
-    return tenant
 
 
 async def measure(tenant, provider, options) -> list[str]:
