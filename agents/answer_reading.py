@@ -57,20 +57,13 @@ def _glance() -> float:
 
 @contextmanager
 def _unread(raw):
-    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet.
-
-    A line that aiohttp has paused itself stays so: it holds as much as it may, and resumes when that was read.
-    """
-    response = getattr(getattr(raw.stream, "_stream", None), "_aiohttp_response", None)
-    line = getattr(getattr(response, "connection", None), "protocol", None)
-    is_ours = line is not None and not getattr(line, "_reading_paused", True)
-    if is_ours:
-        line.pause_reading()
+    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet."""
+    resume = raw.pause() if hasattr(raw, "pause") else None
     try:
         yield
     finally:
-        if is_ours:
-            line.resume_reading()
+        if resume:
+            resume()
 
 
 @contextmanager

@@ -83,7 +83,6 @@ def _load():
     os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
     import litellm
     from litellm.litellm_core_utils.litellm_logging import Logging
-    from litellm.llms.openai.common_utils import BaseOpenAILLM
 
     from agents import openai_client
 
@@ -99,7 +98,7 @@ def _load():
     for name in ("litellm._service_logger", "litellm.proxy._types"):
         importlib.import_module(name)  # these and the encoding: 1.5 s that the first turn would pay
     litellm.encoding.encode("")
-    clients = openai_client.Clients(BaseOpenAILLM.get_async_http_client, own=settings.OPENAI_API_KEY)
+    clients = openai_client.Clients(own=settings.OPENAI_API_KEY)
     return _Loaded(litellm, _silent(Logging), clients, request_kinds.Kinds(litellm))
 
 

@@ -1,60 +1,99 @@
 """OpenAI's client, for litellm to make its requests with, without what the SDK does around each of them.
 
 The SDK compares every field of every message with its types, to find files and dates to convert; asks a thread what
-system this is; copies and merges its options several times. Ours hold only text: one request of theirs is one of
-ours, at a third of the processor time (with twenty messages of history, at a tenth). Parameters and retries stay
-litellm's, streams and errors the SDK's.
+system this is; copies and merges its options several times; and under it, each request is made three times over: the
+SDK's, httpx's and aiohttp's. Ours hold only text: one request of theirs is one of aiohttp's, at a quarter of the
+processor time (with twenty messages of history, at a tenth). Parameters and retries stay litellm's, streams and errors
+the SDK's.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass
+import ssl
+import urllib.request
+from collections.abc import AsyncIterator, Callable
 from functools import cached_property, lru_cache
 from types import SimpleNamespace
+from urllib.parse import urlsplit
 from weakref import WeakKeyDictionary
 
+import aiohttp
 import httpx
 import orjson
+from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
+LOST = (aiohttp.ClientError, OSError)
+READ_BYTES = 64 * 1024  # not readany(), which leaves some for the next read: each is a frame to each socket
 
-@dataclass(frozen=True)
-class _Raw:
-    """As much of the SDK's raw response as litellm reads."""
 
-    client: AsyncOpenAI
-    response: httpx.Response
+class Body:
+    """A streamed answer: as much of the SDK's raw response and its stream, and of httpx's response, as is read."""
+
+    def __init__(self, client: AsyncOpenAI, response: aiohttp.ClientResponse):
+        self._client, self._answer = client, response
+
+    # --- what litellm reads
+
+    def parse(self) -> "Body":
+        return self
+
+    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
+        """The SDK's stream, for a litellm that does not show us the body."""
+        body = httpx.Response(self._answer.status, content=self.aiter_bytes())
+        return aiter(AsyncStream(cast_to=ChatCompletionChunk, response=body, client=self._client))
+
+    # --- what agents.answer_reading reads
 
     @property
-    def headers(self) -> httpx.Headers:
-        return self.response.headers
+    def response(self) -> "Body":
+        return self
 
-    def parse(self) -> AsyncStream[ChatCompletionChunk]:
-        return AsyncStream(cast_to=ChatCompletionChunk, response=self.response, client=self.client)
+    async def aiter_bytes(self) -> AsyncIterator[bytes]:
+        """All that has arrived at each read. Raises httpx.TimeoutException, httpx.NetworkError."""
+        try:
+            while data := await self._answer.content.read(READ_BYTES):
+                yield data
+        except TimeoutError as error:
+            raise httpx.ReadTimeout("no word in time") from error
+        except LOST as error:
+            raise httpx.ReadError(str(error)) from error
+
+    def pause(self) -> Callable[[], None] | None:
+        """Let what arrives wait in the kernel until the returned function is called; None where it does anyhow."""
+        line = self._answer.connection and self._answer.connection.protocol
+        if line is None or line._reading_paused:
+            return None  # all is there; or it holds as much as it may, and goes on when that was read
+        line.pause_reading()
+        return line.resume_reading
+
+    async def aclose(self) -> None:
+        """Give the connection back, or close it where something of the answer is still to come."""
+        self._answer.release()
 
 
 class _RawCompletions:
     def __init__(self, client: "Client"):
         self._client = client
 
-    async def create(self, *, timeout: httpx.Timeout, extra_headers: dict | None = None, **body) -> _Raw:
+    async def create(self, *, timeout: httpx.Timeout, extra_headers: dict | None = None, **body) -> Body:
         """Send the body as it is. Raises openai.APITimeoutError, APIConnectionError, APIStatusError."""
         body |= body.pop("extra_body", None) or {}
-        request = httpx.Request(
-            "POST", _completions_url(str(self._client.base_url)), headers=self._headers(extra_headers),
-            content=orjson.dumps(body), extensions={"timeout": timeout.as_dict()},
-        )  # fmt: skip
+        url = str(self._client.base_url).rstrip("/") + "/chat/completions"
         try:
-            response = await self._client._client.send(request, stream=True)
-        except httpx.TimeoutException as error:
-            raise APITimeoutError(request=request) from error
-        except httpx.HTTPError as error:
-            raise APIConnectionError(request=request) from error
-        if response.is_error:
-            await response.aread()
-            raise self._client._make_status_error_from_response(response)
-        return _Raw(self._client, response)
+            response = await self._client.session.post(
+                url, headers=self._headers(extra_headers), data=orjson.dumps(body), proxy=_proxy_of(url),
+                timeout=aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read),
+            )  # fmt: skip
+            if response.ok:
+                return Body(self._client, response)
+            said = httpx.Response(response.status, headers=response.headers, content=await response.read(),
+                                  request=httpx.Request("POST", url))  # fmt: skip
+        except TimeoutError as error:
+            raise APITimeoutError(request=httpx.Request("POST", url)) from error
+        except LOST as error:
+            raise APIConnectionError(request=httpx.Request("POST", url)) from error
+        raise self._client._make_status_error_from_response(said)
 
     def _headers(self, extra: dict | None) -> dict:
         return {
@@ -67,35 +106,53 @@ class _RawCompletions:
 
 
 @lru_cache(maxsize=64)
-def _completions_url(base_url: str) -> httpx.URL:
-    return httpx.URL(base_url.rstrip("/") + "/chat/completions")
+def _proxy_of(url: str) -> str | None:
+    """What the environment says, which is looked through once."""
+    parts = urlsplit(url)
+    if urllib.request.proxy_bypass(parts.hostname or ""):
+        return None
+    proxies = urllib.request.getproxies()
+    return proxies.get(parts.scheme) or proxies.get("all")
 
 
 class Client(AsyncOpenAI):
-    """Like AsyncOpenAI; ``chat.completions`` has only ``with_raw_response.create``, which takes bodies as they are."""
+    """Like AsyncOpenAI; ``chat.completions`` has only ``with_raw_response.create``, which takes bodies as they are.
+
+    session  whose connections it uses, and leaves open
+    """
+
+    def __init__(self, session: aiohttp.ClientSession, **settings):
+        super().__init__(http_client=_NOTHING, max_retries=0, **settings)
+        self.session = session
 
     @cached_property
     def chat(self) -> SimpleNamespace:
         return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
 
 
-class _NoCookies(httpx.Cookies):
-    """Takes none, for keys share no state, and looks for none in the headers, which costs time."""
+# The SDK would make a client of its own, which reads certificates
+_NOTHING = httpx.AsyncClient(transport=httpx.AsyncBaseTransport())
 
-    def extract_cookies(self, response: httpx.Response) -> None:
-        pass
+
+def _session() -> aiohttp.ClientSession:
+    """For the running loop. Certificates and the numbers of connections are as litellm sets them."""
+    trusted = get_ssl_configuration()
+    transport = AsyncHTTPHandler.create_aiohttp_transport(
+        ssl_context=trusted if isinstance(trusted, ssl.SSLContext) else None,
+        ssl_verify=trusted if isinstance(trusted, bool) else None,
+    )
+    return transport.get_valid_client_session()
 
 
 class Clients:
     """Clients that share their connections: one pool for each event loop, whatever the key.
 
-    make  makes an HTTP client
-    own   the operator's own key: its client is kept. A tenant's is not, for a client holds the key
+    own  the operator's own key: its client is kept. A tenant's is not, for a client holds the key
     """
 
-    def __init__(self, make: Callable[[], httpx.AsyncClient], own: str):
-        self._make, self._own = make, own
-        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, httpx.AsyncClient] = WeakKeyDictionary()
+    def __init__(self, own: str):
+        self._own = own
+        self._pools: WeakKeyDictionary[asyncio.AbstractEventLoop, aiohttp.ClientSession] = WeakKeyDictionary()
         self._kept: WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str | None, Client]] = WeakKeyDictionary()
 
     def get(self, api_key: str, api_base: str | None, timeout: httpx.Timeout) -> Client:
@@ -111,12 +168,11 @@ class Clients:
 
     def _new(self, loop: asyncio.AbstractEventLoop, api_key: str, api_base: str | None, timeout) -> Client:
         if loop not in self._pools:
-            self._pools[loop] = self._make()
-            self._pools[loop]._cookies = _NoCookies()  # the public setter would copy it into a jar that takes them
-        return Client(api_key=api_key, base_url=api_base, http_client=self._pools[loop], timeout=timeout, max_retries=0)
+            self._pools[loop] = _session()
+        return Client(self._pools[loop], api_key=api_key, base_url=api_base, timeout=timeout)
 
     async def close(self) -> None:
         """Close the running loop's connections."""
         self._kept.pop(asyncio.get_running_loop(), None)
         if pool := self._pools.pop(asyncio.get_running_loop(), None):
-            await pool.aclose()
+            await pool.close()
