@@ -11,11 +11,14 @@ from tenants.context import TenantRef, begin_for
 
 logger = logging.getLogger(__name__)
 
+_renewing: set[int] = set()  # tenant ids: of many answers that end together, one is enough
+
 
 def begin(tenant: TenantRef) -> None:
     """On a thread, if anything expires soon; nobody waits for it."""
-    if publishing.expires_soon(tenant.id) or plans.expires_soon(tenant.id):
-        begin_for(tenant, _refresh)
+    if tenant.id not in _renewing and (publishing.expires_soon(tenant.id) or plans.expires_soon(tenant.id)):
+        _renewing.add(tenant.id)
+        begin_for(tenant, _refresh).add_done_callback(lambda _: _renewing.discard(tenant.id))
 
 
 def _refresh() -> None:

@@ -90,10 +90,12 @@ async def test_what_expires_soon_is_read_again_after_an_answer(acme, monkeypatch
     await run_for(acme, publishing.live_version)
     await run_for(acme, plans.allowances)
     assert not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id)
-    now += cache.LIFETIME_SECONDS * 0.6
-    assert publishing.expires_soon(acme.id) and plans.expires_soon(acme.id)
-    renewal.begin(acme)
-    await asyncio.to_thread(until, lambda: not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id))
+    for _ in range(2):
+        now += cache.LIFETIME_SECONDS * 0.6
+        assert publishing.expires_soon(acme.id) and plans.expires_soon(acme.id)
+        for _ in range(3):
+            renewal.begin(acme)
+        await asyncio.to_thread(until, lambda: not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id))
 
 
 def test_parallel_publishers_take_one_number_each(acme):
