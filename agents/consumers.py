@@ -13,17 +13,16 @@ from uvicorn.protocols.utils import ClientDisconnected
 
 from agents import joining, moving, open_sockets, places, turns, wire
 from agents.conversations import reading, recording, visitors
-from agents.conversations.records import Opened
 from agents.conversations.visitors import Visitor
 from agents.errors import TooFast, TooManySockets
 from agents.heard import Heard
+from agents.others import Others
 from platform_site.errors import PlatformError, TemporaryFailure
 from platform_site.jitter import about
 from platform_site.pace import Pace
 from tenants import lifecycle
 from tenants.context import TenantRef, acting_for, run_for
 from tenants.errors import TenantPaused
-from tenants.keys import channel_group
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +49,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         self.faults = 0
         self.heard = Heard()
         self.pumps: dict[UUID, asyncio.Task] = {}
-        self.group = ""
+        self.others = Others(self.tenant, self.channel_layer, self.channel_name)
         self.missed = asyncio.Event()  # others may have said something of which no hint has come
         self.messages = Pace(settings.SOCKET_MESSAGES, settings.SOCKET_WINDOW_SECONDS)
         self.frames = Pace(settings.SOCKET_FRAMES, settings.SOCKET_WINDOW_SECONDS)
@@ -90,11 +89,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         for pump in self.pumps.values():
             pump.cancel()
         await places.leave(self.place)
-        if self.group:
-            try:
-                await self.channel_layer.group_discard(self.group, self.channel_name)
-            except (RedisError, OSError) as error:
-                logger.info("group not left", extra={"error": type(error).__name__})
+        await self.others.leave()
 
     async def receive(self, text_data=None, bytes_data=None):
         while wait := self.frames.take():
@@ -197,10 +192,12 @@ class ChatConsumer(AsyncWebsocketConsumer):
             await self._begin()
         return self.conversation
 
-    async def _begin(self):
+    async def _begin(self, *, alone: bool = False):
+        """alone: it is this socket that has begun the conversation."""
         if not self.begun:
-            self.begun = True
-            entered = await self._enter_group()
+            self.begun, self.others.may_be_there = True, not alone
+            entered = await self.others.enter(self.conversation)
+            await self.others.say(news=False)
             self.missed.set()
             self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
 
@@ -208,10 +205,11 @@ class ChatConsumer(AsyncWebsocketConsumer):
         """Of what others said before it had entered the group, and while Valkey was away, a socket has not heard."""
         while not entered:
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
-            entered = await self._enter_group()
+            entered = await self.others.enter(self.conversation)
         while await self.missed.wait():
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
             self.missed.clear()
+            await self.others.say(news=False)
             try:
                 if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                     await self._catch_up()
@@ -220,17 +218,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
             except Exception as error:  # noqa: BLE001  nobody awaits this; whatever it is, the next look may succeed
                 logger.warning("not looked back", extra={"error": type(error).__name__})
                 self.missed.set()
-
-    async def _enter_group(self) -> bool:
-        """Other sockets of the conversation (a second tab) hear of what happens here. False: Valkey is away."""
-        with acting_for(self.tenant):
-            self.group = channel_group("conversation", self.conversation)
-        try:
-            await self.channel_layer.group_add(self.group, self.channel_name)
-        except (RedisError, OSError) as error:
-            logger.info("group not entered", extra={"error": type(error).__name__})
-            return False
-        return True
 
     # --- message
 
@@ -258,8 +245,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self._follow(cursor, is_announced=True)
         else:
             await self._answer(accepted)
-        await self._begin()
-        await self._tell_others(opened)
+        await self._begin(alone=opened.new and opened.seq == 1)
+        await self.others.say()
         if opened.seq > self.heard.whole:
             await self._catch_up()
 
@@ -270,18 +257,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
         event = await self._run(recording.request_human, self.conversation)
         await self._answer(event)
 
-    async def _tell_others(self, opened: Opened):
-        if not self.group:
-            return
-        hint = {"type": "conversation.changed", "from": self.channel_name, "seq": opened.seq}
-        try:
-            await self.channel_layer.group_send(self.group, hint)
-        except (RedisError, OSError) as error:
-            logger.warning("others not told", extra={"error": type(error).__name__})
-
     async def conversation_changed(self, hint):
         """Another socket of this conversation asked something: show it here too."""
-        if hint["from"] == self.channel_name:
+        if not await self.others.heard(hint):
             return
         try:
             await self._catch_up()
@@ -290,6 +268,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def hints_missed(self, _):
         """Valkey was away, and what others said meanwhile went nowhere. All sockets hear of it at once."""
+        self.others.may_be_there = True
         self.missed.set()
 
     async def _catch_up(self, *, before: int | None = None):
