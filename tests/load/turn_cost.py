@@ -4,7 +4,9 @@ The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 i
 Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
 moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
 token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process,
-with idle sockets too; ``--only-idle`` leaves the rest out.
+with idle sockets too; ``--only-idle`` leaves the rest out. ``--own-core 1`` gives the web process that core, and takes
+the visitors and the stand-in off it, as docs/production.md says for a machine of one's own; the services' owner keeps
+them off it: ``taskset -apc 0 PID``.
 """
 
 import argparse
@@ -53,6 +55,8 @@ ORDERS = "[[first=0.05]][[gap=0.01]][[tokens=64]]"
 LIMITS = {"SOCKET_MESSAGES": "1000", "SOCKETS_PER_ADDRESS": "10000", "SOCKETS_PER_TENANT": "10000", "TURN_CAP": "400"}
 QUESTION = "How much is the deposit for locker {n}, and when is it paid back? " + ORDERS
 
+own_core: set[int] = set()  # of the web process, where it has one
+
 
 def main() -> int:
     """Measure and print."""
@@ -61,7 +65,11 @@ def main() -> int:
     parser.add_argument("--turns", type=int, default=6, help="of each visitor")
     parser.add_argument("--idle", type=int, default=2000)
     parser.add_argument("--only-idle", action="store_true", help="the memory of idle sockets, without any turns")
+    parser.add_argument("--own-core", type=int, help="number of a core for the web process alone")
     options = parser.parse_args()
+    if options.own_core is not None:
+        own_core.add(options.own_core)
+        os.sched_setaffinity(0, os.sched_getaffinity(0) - own_core)
     logging.disable(logging.WARNING)
     call_command("deploy", stdout=io.StringIO())
     tenant = make_tenant()
@@ -126,6 +134,7 @@ def without_knowledge() -> None:
 async def atrium(tenant, url: str, parallel: int, turns: int, *, in_step: bool = False) -> Figures:
     """Visitors who each ask one question after the other."""
     with web_process(url, **LIMITS) as (port, pid):
+        to_its_core(pid)
         await ready(port)
         async with AsyncExitStack() as stack:
             chats = [await stack.enter_async_context(Browser(tenant, port).socket()) for _ in range(parallel)]
@@ -134,6 +143,12 @@ async def atrium(tenant, url: str, parallel: int, turns: int, *, in_step: bool =
                 await _until(chat.raw, '"turn.finished"')
             asking = [_asking(chat.raw, turns, _frame, '"turn.finished"', in_step=in_step) for chat in chats]
             return await _measured(pid, asking)
+
+
+def to_its_core(pid: int) -> None:
+    """If it has one. Just after its start: threads inherit it, and there are none yet."""
+    if own_core:
+        os.sched_setaffinity(pid, own_core)
 
 
 def _frame(n: int) -> str:
@@ -182,6 +197,7 @@ def plain_process(tenant, url: str, messages: list[dict]):
 async def plain(tenant, url: str, messages: list[dict], options) -> Figures:
     """The same questions to the consumer of tutorials."""
     with plain_process(tenant, url, messages) as (port, pid):
+        to_its_core(pid)
         async with AsyncExitStack() as stack:
             await _connected(port)
             address = f"ws://127.0.0.1:{port}/"
