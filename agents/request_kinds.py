@@ -9,7 +9,9 @@ the messages, sends it and wraps the answer. Where litellm returns anything else
 
 import inspect
 from collections.abc import Coroutine
+from copy import copy
 from dataclasses import dataclass
+from types import MethodType
 
 import orjson
 
@@ -88,4 +90,14 @@ def _learned(made: Coroutine, arguments: dict, messages: list[dict]) -> _Kind | 
     del named["api_key"]
     parameters = {name: "" if name == "user" else value for name, value in parameters.items()}
     noted = {name: settings[name] for name in NOTED if settings.get(name)}
-    return _Kind(handler, named, parameters, settings | {"api_key": None}, noted)
+    return _Kind(_untimed(handler), named, parameters, settings | {"api_key": None}, noted)
+
+
+def _untimed(handler):
+    """The handler without litellm's notes of how long each request took: a task for each, and nobody reads them."""
+    timed = getattr(type(handler), "make_openai_chat_completion_request", None)
+    if not hasattr(timed, "__wrapped__"):
+        return handler
+    untimed = copy(handler)
+    untimed.make_openai_chat_completion_request = MethodType(timed.__wrapped__, untimed)
+    return untimed
