@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import OperationalError
+from django.db import OperationalError, close_old_connections
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
@@ -169,6 +169,7 @@ def _fill() -> None:
     """Set the counters from the ledger; one process does, the others wait a moment."""
     lim, late, attempt = redis_key("lim"), redis_key("lim", "late"), uuid4().hex
     if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
+        close_old_connections()  # there are fewer than threads that may wait here, and whoever fills needs one
         time.sleep(WAIT_SECONDS)  # on a thread that works for this tenant; its caller looks again
         return
     relayed = counting.relayed_lately()  # before the sums: what gets there meanwhile counts twice, the safe side

@@ -1,0 +1,36 @@
+"""metering.limits: what becomes of those who wait for the counters to be filled."""
+
+import time
+from threading import Barrier
+from uuid import uuid4
+
+from django.db import connections
+
+from metering import limits, plans
+from platform_site.postgres import POOL_SIZE
+from tenants import store
+from tenants.context import acting_for
+from tenants.keys import redis_key
+from tests.metering.planned import put_on_plan
+from tests.threads import Threads
+
+
+def test_whoever_fills_the_counters_gets_a_connection_though_those_who_wait_had_all(acme):
+    put_on_plan(acme, sessions=2 * POOL_SIZE)
+    together = Barrier(POOL_SIZE + 1)
+
+    def claim(number: int) -> limits.Reservation:
+        with acting_for(acme):
+            plans.allowances()
+            connections["default"].close()
+            if number:
+                connections["default"].ensure_connection()
+            together.wait(10)
+            time.sleep(0.1 if number else 0)  # the one without a connection is to fill
+            return limits.reserve(turn_id=uuid4(), conversation_id=uuid4(), tokens=1)
+
+    with acting_for(acme):
+        store.client().delete(redis_key("lim"))
+    connections.close_all()
+    with Threads(POOL_SIZE + 1) as threads:
+        assert all(one.held for one in threads.map(claim, range(POOL_SIZE + 1)))
