@@ -172,15 +172,22 @@ class EndMarks:
         return chunks if self.opaque else self._watch(chunks)
 
     async def _watch(self, chunks):
-        async for chunk in chunks:
-            part = chunk if isinstance(chunk, dict) else chunk.model_dump() if hasattr(chunk, "choices") else None
-            if part is None:
-                self.opaque = True
-            else:
-                ends = [choice.get("finish_reason") for choice in part.get("choices") or ()]
-                self.finished |= any(ends) or bool(part.get("is_finished"))
-                self.usage = part.get("usage") or self.usage
-            yield chunk
+        try:
+            async for chunk in chunks:
+                self._note(chunk)
+                yield chunk
+        finally:  # a loop closes only the generator that it is in
+            if hasattr(chunks, "aclose"):
+                await chunks.aclose()
+
+    def _note(self, chunk) -> None:
+        part = chunk if isinstance(chunk, dict) else chunk.model_dump() if hasattr(chunk, "choices") else None
+        if part is None:
+            self.opaque = True
+        else:
+            ends = [choice.get("finish_reason") for choice in part.get("choices") or ()]
+            self.finished |= any(ends) or bool(part.get("is_finished"))
+            self.usage = part.get("usage") or self.usage
 
 
 def _whole(call: dict[str, str], index: int) -> ToolCall:

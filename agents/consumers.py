@@ -208,8 +208,9 @@ class ChatConsumer(AsyncWebsocketConsumer):
             entered = await self.others.enter(self.conversation)
         while await self.missed.wait():
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
+            if not await self.others.say(news=False):
+                continue
             self.missed.clear()
-            await self.others.say(news=False)
             try:
                 if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                     await self._catch_up()

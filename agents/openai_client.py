@@ -19,11 +19,15 @@ from weakref import WeakKeyDictionary
 import aiohttp
 import httpx
 import orjson
+import yarl
+from aiohttp.http_exceptions import HttpProcessingError
 from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_configuration
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
-LOST = (aiohttp.ClientError, OSError)
+LOST = (aiohttp.ClientError, HttpProcessingError, OSError)
+OF_THE_LINE = {"content-encoding", "content-length", "transfer-encoding"}  # headers; aiohttp has dealt with them
+REFUSAL_BYTES = 64 * 1024
 READ_BYTES = 64 * 1024  # not readany(), which leaves some for the next read: each is a frame to each socket
 
 
@@ -80,17 +84,21 @@ class _RawCompletions:
         """Send the body as it is. Raises openai.APITimeoutError, APIConnectionError, APIStatusError."""
         body |= body.pop("extra_body", None) or {}
         url = str(self._client.base_url).rstrip("/") + "/chat/completions"
+        limits = aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read)
         try:
             response = await self._client.session.post(
-                url, headers=self._headers(extra_headers), data=orjson.dumps(body), proxy=_proxy_of(url),
-                timeout=aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read),
+                yarl.URL(url, encoded=True), headers=self._headers(extra_headers), data=orjson.dumps(body),
+                proxy=_proxy_of(url), timeout=limits,
             )  # fmt: skip
             if response.ok:
                 return Body(self._client, response)
-            said = httpx.Response(response.status, headers=response.headers, content=await response.read(),
-                                  request=httpx.Request("POST", url))  # fmt: skip
+            said = await _refusal(response)
         except TimeoutError as error:
             raise APITimeoutError(request=httpx.Request("POST", url)) from error
+        except asyncio.CancelledError as error:
+            if asyncio.current_task().cancelling():
+                raise
+            raise APIConnectionError(request=httpx.Request("POST", url)) from error  # the session is being closed
         except LOST as error:
             raise APIConnectionError(request=httpx.Request("POST", url)) from error
         raise self._client._make_status_error_from_response(said)
@@ -105,6 +113,19 @@ class _RawCompletions:
         }
 
 
+async def _refusal(response: aiohttp.ClientResponse) -> httpx.Response:
+    """The same in the SDK's terms, and no more of its body than anybody says in an error; its connection is free."""
+    said = b""
+    try:
+        while len(said) < REFUSAL_BYTES and (data := await response.content.read(REFUSAL_BYTES)):
+            said += data
+    finally:
+        response.release()
+    headers = {name: value for name, value in response.headers.items() if name.lower() not in OF_THE_LINE}
+    request = httpx.Request("POST", str(response.url))
+    return httpx.Response(response.status, headers=headers, content=said, request=request)
+
+
 @lru_cache(maxsize=64)
 def _proxy_of(url: str) -> str | None:
     """What the environment says, which is looked through once."""
@@ -112,7 +133,8 @@ def _proxy_of(url: str) -> str | None:
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
     proxies = urllib.request.getproxies()
-    return proxies.get(parts.scheme) or proxies.get("all")
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return f"http://{proxy}" if proxy and "://" not in proxy else proxy
 
 
 class Client(AsyncOpenAI):

@@ -44,15 +44,20 @@ class Others:
             except (RedisError, OSError) as error:
                 logger.info("group not left", extra={"error": type(error).__name__})
 
-    async def say(self, *, news: bool = True) -> None:
-        """Send a hint to all of them, if there may be any: something was said here, or only that somebody is here."""
+    async def say(self, *, news: bool = True) -> bool:
+        """Send a hint to all of them, if there may be any: something was said here, or only that somebody is here.
+
+        False: it went nowhere.
+        """
         if not (self._group and self.may_be_there):
-            return
+            return True
         try:
             hint = {"type": "conversation.changed", "from": self._own, "news": news}
             await self._layer.group_send(self._group, hint)
         except (RedisError, OSError) as error:
             logger.warning("others not told", extra={"error": type(error).__name__})
+            return False
+        return True
 
     async def heard(self, hint: dict) -> bool:
         """Whether a hint brings news: it comes back to its sender, too. Whoever was alone until now answers it."""

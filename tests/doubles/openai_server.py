@@ -15,6 +15,7 @@ Without a script the last user message may hold orders, one per pair of brackets
 import argparse
 import asyncio
 import contextlib
+import gzip
 import json
 import re
 import threading
@@ -38,6 +39,8 @@ class Reply:
     usage: dict | bool = True  # a dict is sent as it is
     status: int = 200
     retry_after: str = ""
+    gzipped: bool = False  # a refusal
+    endless: bool = False  # a refusal that says more and more
     cut: int | None = None  # the stream ends after so many bytes
     abort: bool = False  # ... and not politely: the connection is reset
     stall: int | None = None  # after so many events nothing more comes; 0: not even a status line
@@ -119,7 +122,9 @@ class Server:
         reply = self._reply(_last_user_text(body))
         if reply.status != 200:
             error = openai_bodies.error(reply.status, headers.get("authorization", ""))
-            return _json(writer, reply.status, error, reply.retry_after)
+            if reply.endless:
+                return await _endless(writer, reply.status)
+            return _json(writer, reply.status, error, reply.retry_after, gzipped=reply.gzipped)
         if not body.get("stream"):
             await asyncio.sleep(reply.first)
             return _json(writer, 200, openai_bodies.completion(body, reply))
@@ -131,9 +136,20 @@ def _last_user_text(body: dict) -> str:
     return texts[-1] if texts and isinstance(texts[-1], str) else ""
 
 
-def _json(writer, status: int, body: dict, retry_after: str = "") -> bool:
+async def _endless(writer, status: int) -> bool:
+    writer.write(f"HTTP/1.1 {status} .\r\nConnection: close\r\n\r\n".encode())
+    with contextlib.suppress(ConnectionError):
+        while True:
+            writer.write(b"x" * 65_536)
+            await writer.drain()
+    return False
+
+
+def _json(writer, status: int, body: dict, retry_after: str = "", *, gzipped: bool = False) -> bool:
     payload = json.dumps(body).encode()
     extra = f"Retry-After: {retry_after}\r\n" if retry_after else ""
+    if gzipped:
+        payload, extra = gzip.compress(payload), extra + "Content-Encoding: gzip\r\n"
     writer.write(
         f"HTTP/1.1 {status} .\r\nContent-Type: application/json\r\n{extra}"
         f"Content-Length: {len(payload)}\r\n\r\n".encode()
