@@ -23,7 +23,7 @@ _reading = 0  # answers that are being read
 
 
 def raw_body(response):
-    """The HTTP response under litellm's stream, if it holds OpenAI's events and litellm still lets us at it."""
+    """What gives the bytes under litellm's stream, if they are OpenAI's events and litellm still lets us at them."""
     if response.custom_llm_provider not in OPENAI_SHAPED:
         return None
     raw = getattr(response.completion_stream, "response", None)
@@ -57,7 +57,10 @@ def _glance() -> float:
 
 @contextmanager
 def _unread(raw):
-    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet."""
+    """What arrives inside waits in the kernel and comes in one piece afterwards: aiohttp takes in each packet.
+
+    Only our own client's body can wait, not that of the SDK's (azure).
+    """
     resume = raw.pause() if hasattr(raw, "pause") else None
     try:
         yield

@@ -193,10 +193,10 @@ class ChatConsumer(AsyncWebsocketConsumer):
         return self.conversation
 
     async def _begin(self, *, alone: bool = False):
-        """alone: it is this socket that has begun the conversation."""
+        """alone: this socket has begun the conversation, so no other is in it yet."""
         if not self.begun:
-            self.begun, self.others.may_be_there = True, not alone
-            entered = await self.others.enter(self.conversation)
+            self.begun = True
+            entered = await self.others.enter(self.conversation, alone=alone)
             await self.others.say(news=False)
             self.missed.set()
             self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
@@ -208,7 +208,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
             entered = await self.others.enter(self.conversation)
         while await self.missed.wait():
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
-            if not await self.others.say(news=False):
+            if not await self.others.say(news=False):  # one that was about to enter has not heard the first
                 continue
             self.missed.clear()
             try:
@@ -246,7 +246,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
             self._follow(cursor, is_announced=True)
         else:
             await self._answer(accepted)
-        await self._begin(alone=opened.new and opened.seq == 1)
+        is_first = opened.new and opened.seq == 1
+        await self._begin(alone=is_first)
         await self.others.say()
         if opened.seq > self.heard.whole:
             await self._catch_up()
@@ -259,8 +260,8 @@ class ChatConsumer(AsyncWebsocketConsumer):
         await self._answer(event)
 
     async def conversation_changed(self, hint):
-        """Another socket of this conversation asked something: show it here too."""
-        if not await self.others.heard(hint):
+        """Another socket of this conversation is there, or something was said at it: show that here, too."""
+        if not await self.others.take(hint):
             return
         try:
             await self._catch_up()
@@ -269,7 +270,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
 
     async def hints_missed(self, _):
         """Valkey was away, and what others said meanwhile went nowhere. All sockets hear of it at once."""
-        self.others.may_be_there = True
+        self.others.may_have_entered()
         self.missed.set()
 
     async def _catch_up(self, *, before: int | None = None):

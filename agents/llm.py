@@ -1,4 +1,5 @@
-"""The one way to a language model. Only this module calls litellm, with agents.request_kinds and agents.offline.
+"""The one way to a language model. Only this module calls litellm, with three others of agents: openai_client,
+request_kinds and offline.
 
 litellm makes every request; how its answers are read says agents.answer_reading.
 """

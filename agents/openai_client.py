@@ -1,10 +1,10 @@
 """OpenAI's client, for litellm to make its requests with, without what the SDK does around each of them.
 
 The SDK compares every field of every message with its types, to find files and dates to convert; asks a thread what
-system this is; copies and merges its options several times; and under it, each request is made three times over: the
-SDK's, httpx's and aiohttp's. Ours hold only text: one request of theirs is one of aiohttp's, at a quarter of the
-processor time (with twenty messages of history, at a tenth). Parameters and retries stay litellm's, streams and errors
-the SDK's.
+system this is; copies and merges its options several times; and each request is made three times over, by the SDK,
+httpx and aiohttp. Ours hold only text: one request of theirs is one of aiohttp's, at a quarter of the processor time
+(with twenty messages of history, at a tenth). Parameters stay litellm's, errors the SDK's, and httpx's while an answer
+is read; the stream is the SDK's only where litellm does not show us the body.
 """
 
 import asyncio
@@ -25,10 +25,12 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_con
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
-LOST = (aiohttp.ClientError, HttpProcessingError, OSError)
+LOST = (aiohttp.ClientError, HttpProcessingError, OSError)  # TimeoutError is one of the last: it is caught before
 OF_THE_LINE = {"content-encoding", "content-length", "transfer-encoding"}  # headers; aiohttp has dealt with them
 REFUSAL_BYTES = 64 * 1024
-READ_BYTES = 64 * 1024  # not readany(), which leaves some for the next read: each is a frame to each socket
+READ_BYTES = 64 * 1024  # readany() would leave what comes while it reads to another read: a frame more to each socket
+# Never sends. Given none, the SDK makes a client of its own, and reads certificates for it
+_UNUSED = httpx.AsyncClient(transport=httpx.AsyncBaseTransport())
 
 
 class Body:
@@ -64,9 +66,9 @@ class Body:
             raise httpx.ReadError(str(error)) from error
 
     def pause(self) -> Callable[[], None] | None:
-        """Let what arrives wait in the kernel until the returned function is called; None where it does anyhow."""
+        """Let what arrives wait in the kernel until the returned function is called. None: nothing is to be paused."""
         line = self._answer.connection and self._answer.connection.protocol
-        if line is None or line._reading_paused:
+        if line is None or getattr(line, "_reading_paused", True):
             return None  # all is there; or it holds as much as it may, and goes on when that was read
         line.pause_reading()
         return line.resume_reading
@@ -128,7 +130,7 @@ async def _refusal(response: aiohttp.ClientResponse) -> httpx.Response:
 
 @lru_cache(maxsize=64)
 def _proxy_of(url: str) -> str | None:
-    """What the environment says, which is looked through once."""
+    """The environment's proxy for this address; kept, because looking for it is slow."""
     parts = urlsplit(url)
     if urllib.request.proxy_bypass(parts.hostname or ""):
         return None
@@ -143,17 +145,13 @@ class Client(AsyncOpenAI):
     session  whose connections it uses, and leaves open
     """
 
-    def __init__(self, session: aiohttp.ClientSession, **settings):
-        super().__init__(http_client=_NOTHING, max_retries=0, **settings)
+    def __init__(self, session: aiohttp.ClientSession, **options):
+        super().__init__(http_client=_UNUSED, max_retries=0, **options)
         self.session = session
 
     @cached_property
     def chat(self) -> SimpleNamespace:
         return SimpleNamespace(completions=SimpleNamespace(with_raw_response=_RawCompletions(self)))
-
-
-# The SDK would make a client of its own, which reads certificates
-_NOTHING = httpx.AsyncClient(transport=httpx.AsyncBaseTransport())
 
 
 def _session() -> aiohttp.ClientSession:

@@ -1,8 +1,9 @@
 """What the sockets of one conversation tell each other: a second tab, or the page that came back at another process.
 
 A hint costs a message to Valkey and one back, so a socket that has begun its conversation tells nobody until another
-says that it has entered. Most conversations end so. Whoever was alone until then answers with a hint of all that it had
-told nobody. Who enters says so once more when it looks back, for the other may have been about to enter, too.
+says that it has entered. Most conversations never have a second one. Whoever was alone until then answers with a hint
+of all that it had told nobody. Whoever has entered says so again when it looks back: the other may have been about to
+enter, too, or Valkey was away.
 """
 
 import logging
@@ -10,6 +11,7 @@ from uuid import UUID
 
 from redis.exceptions import RedisError
 
+from tenants.channels import HintLayer
 from tenants.context import TenantRef, acting_for
 from tenants.keys import channel_group
 
@@ -19,22 +21,27 @@ logger = logging.getLogger(__name__)
 class Others:
     """As one socket knows them. Nothing here fails: where Valkey is away, the socket looks back."""
 
-    def __init__(self, tenant: TenantRef, layer, own: str):
+    def __init__(self, tenant: TenantRef, layer: HintLayer, own: str):
         self._tenant, self._layer, self._own = tenant, layer, own
         self._group = ""
-        self.may_be_there = True
+        self._is_alone = False
 
-    async def enter(self, conversation: UUID) -> bool:
-        """Hear from now on what they tell. False: Valkey is away."""
+    async def enter(self, conversation: UUID, *, alone: bool = False) -> bool:
+        """Hear from now on what they tell. False: Valkey is away. alone: no other is in the conversation yet."""
+        self._is_alone = alone
         with acting_for(self._tenant):
             self._group = channel_group("conversation", conversation)
         try:
             await self._layer.group_add(self._group, self._own)
         except (RedisError, OSError) as error:
             logger.info("group not entered", extra={"error": type(error).__name__})
-            self.may_be_there = True  # what they say until it has entered is not heard
+            self.may_have_entered()
             return False
         return True
+
+    def may_have_entered(self) -> None:
+        """For a while, one that enters would not have been heard."""
+        self._is_alone = False
 
     async def leave(self) -> None:
         """Hear nothing any more."""
@@ -49,21 +56,24 @@ class Others:
 
         False: it went nowhere.
         """
-        if not (self._group and self.may_be_there):
+        if self._is_alone or not self._group:
             return True
+        hint = {"type": "conversation.changed", "from": self._own, "news": news}
         try:
-            hint = {"type": "conversation.changed", "from": self._own, "news": news}
             await self._layer.group_send(self._group, hint)
         except (RedisError, OSError) as error:
             logger.warning("others not told", extra={"error": type(error).__name__})
             return False
         return True
 
-    async def heard(self, hint: dict) -> bool:
-        """Whether a hint brings news: it comes back to its sender, too. Whoever was alone until now answers it."""
+    async def take(self, hint: dict) -> bool:
+        """Take note of a hint, and answer it if this socket was alone. Returns whether it brings news.
+
+        It comes back to its sender, too.
+        """
         if hint["from"] == self._own:
             return False
-        if not self.may_be_there:
-            self.may_be_there = True
+        if self._is_alone:
+            self._is_alone = False
             await self.say()
-        return hint.get("news", True)  # a process of an older version says it only so
+        return hint["news"]

@@ -166,10 +166,10 @@ def _settled(turn_id: UUID, attempt: int) -> str:
 
 
 def _fill() -> None:
-    """Set the counters from the ledger; one process does, the others wait a moment."""
+    """Set the counters from the ledger; one process does, the others wait a moment, without a connection."""
     lim, late, attempt = redis_key("lim"), redis_key("lim", "late"), uuid4().hex
     if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
-        close_old_connections()  # there are fewer than threads that may wait here, and whoever fills needs one
+        close_old_connections()  # whoever fills needs one, and more threads may wait here than the pool has
         time.sleep(WAIT_SECONDS)  # on a thread that works for this tenant; its caller looks again
         return
     relayed = counting.relayed_lately()  # before the sums: what gets there meanwhile counts twice, the safe side

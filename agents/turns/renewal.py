@@ -11,7 +11,7 @@ from tenants.context import TenantRef, begin_for
 
 logger = logging.getLogger(__name__)
 
-_renewing: set[int] = set()  # tenant ids: of many answers that end together, one is enough
+_renewing: set[int] = set()  # by tenant id, what is under way: answers that end meanwhile begin no other
 
 
 def begin(tenant: TenantRef) -> None:

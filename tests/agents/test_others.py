@@ -7,20 +7,21 @@ import pytest
 from channels.layers import channel_layers
 
 from agents.others import Others
+from tenants import store
+from tests.agents.chatting import Browser
 
 
 class Member:
     """A socket's part of it, on the channel layer that sockets use."""
 
-    def __init__(self, tenant, layer, name: str, *, alone: bool):
+    def __init__(self, tenant, layer, name: str):
         self.layer, self.name = layer, name
         self.others = Others(tenant, layer, name)
-        self.others.may_be_there = not alone
 
     async def hear(self) -> bool:
         """Whether the next hint has news."""
         async with asyncio.timeout(5):
-            return await self.others.heard(await self.layer.receive(self.name))
+            return await self.others.take(await self.layer.receive(self.name))
 
     @property
     def waiting(self) -> int:
@@ -38,8 +39,8 @@ async def layer():
 
 async def member(tenant, layer, conversation, *, alone: bool = False) -> Member:
     """Has entered."""
-    made = Member(tenant, layer, await layer.new_channel(), alone=alone)
-    assert await made.others.enter(conversation)
+    made = Member(tenant, layer, await layer.new_channel())
+    assert await made.others.enter(conversation, alone=alone)
     return made
 
 
@@ -58,10 +59,37 @@ async def test_whoever_was_alone_tells_who_enters_that_there_is_news(acme, layer
     assert not other.waiting
 
 
-async def test_they_answer_each_other_once(acme, layer):
+async def test_those_who_were_alone_answer_once(acme, layer):
+    """Two may take themselves for alone: neither was in the group when the other said that it had entered."""
     conversation = uuid4()
-    members = [await member(acme, layer, conversation) for _ in range(3)]
-    await members[0].others.say()
-    assert [await one.hear() for one in members] == [False, True, True]
+    alone = [await member(acme, layer, conversation, alone=True) for _ in range(2)]
+    third = await member(acme, layer, conversation)
+    await third.others.say(news=False)
+    everybody = [*alone, third]
+    assert [await one.hear() for one in everybody] == [False] * 3
+    news = [[await one.hear(), await one.hear()].count(True) for one in everybody]
+    assert news == [1, 1, 2]  # but for their own
     await asyncio.sleep(0.1)
-    assert not any(one.waiting for one in members)
+    assert not any(one.waiting for one in everybody)
+
+
+@pytest.fixture
+def browser(acme, server) -> Browser:
+    return Browser(acme, server)
+
+
+async def test_a_socket_alone_in_its_conversation_sends_no_hints_until_another_comes(browser, acme):
+    with store.client().pubsub() as listening:
+        listening.psubscribe(f"*t.{acme.id}.conversation.*")
+
+        def hints() -> int:
+            heard = iter(lambda: listening.get_message(timeout=0.1), None)
+            return sum(message["type"] == "pmessage" for message in heard)
+
+        async with browser.socket() as one:
+            for text in ("Hello?", "And now?"):
+                await one.ask(text)
+                finished = await one.until("turn.finished")
+            assert not await asyncio.to_thread(hints)
+            async with browser.socket(hello={"conversation": one.ready["conversation"], "seq": finished["seq"]}):
+                assert await asyncio.to_thread(hints)

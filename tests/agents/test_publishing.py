@@ -96,6 +96,7 @@ async def test_what_expires_soon_is_read_again_after_an_answer(acme, monkeypatch
         for _ in range(3):
             renewal.begin(acme)
         await asyncio.to_thread(until, lambda: not publishing.expires_soon(acme.id) and not plans.expires_soon(acme.id))
+        await asyncio.to_thread(until, lambda: not renewal._renewing)
 
 
 def test_parallel_publishers_take_one_number_each(acme):

@@ -98,6 +98,19 @@ async def test_what_changes_the_parameters_is_another_kind(server, counting, cha
     assert counting.count == 2
 
 
+async def test_of_a_known_kind_litellm_notes_no_times(server, counting, monkeypatch):
+    noted = []
+
+    async def note(_, **facts):
+        noted.append(facts)
+
+    monkeypatch.setattr("litellm._service_logger.ServiceLogging.async_service_success_hook", note)
+    for request in (another(server), question(server)):
+        await sent(server, request)
+        await asyncio.sleep(0)  # it notes in tasks
+        assert len(noted) == 1
+
+
 async def test_another_address_is_another_kind(server, counting):
     await sent(server, question(server))
     with openai_server() as elsewhere:

@@ -4,9 +4,9 @@ The model's stand-in gives its first token after 50 ms and one every 10 ms, 64 i
 Atrium without and with retrieval, the plain litellm SDK, and a Channels consumer as tutorials show it. Visitors ask at
 moments of their own; once, to show the worst, all in step. Prints processor time for a turn, by how much the first
 token is later than for a caller of the stand-in, turns for a second of one core, and the memory of the web process,
-with idle sockets too; ``--only-idle`` leaves the rest out. ``--own-core 1`` gives the web process that core, and takes
-the visitors and the stand-in off it, as docs/production.md says for a machine of one's own; the services' owner keeps
-them off it: ``taskset -apc 0 PID``.
+with idle sockets too; ``--only-idle`` leaves the rest out. ``--own-core 1`` gives the web process that core and keeps
+visitors and stand-in off it, as docs/production.md recommends. PostgreSQL, Valkey and the vector service are to be kept
+off it by hand (``taskset -apc 0 PID``); the plain SDK and the idle sockets have no core of their own.
 """
 
 import argparse
@@ -55,7 +55,7 @@ ORDERS = "[[first=0.05]][[gap=0.01]][[tokens=64]]"
 LIMITS = {"SOCKET_MESSAGES": "1000", "SOCKETS_PER_ADDRESS": "10000", "SOCKETS_PER_TENANT": "10000", "TURN_CAP": "400"}
 QUESTION = "How much is the deposit for locker {n}, and when is it paid back? " + ORDERS
 
-own_core: set[int] = set()  # of the web process, where it has one
+_own_core: set[int] = set()  # of the web process, where it has one
 
 
 def main() -> int:
@@ -68,8 +68,8 @@ def main() -> int:
     parser.add_argument("--own-core", type=int, help="number of a core for the web process alone")
     options = parser.parse_args()
     if options.own_core is not None:
-        own_core.add(options.own_core)
-        os.sched_setaffinity(0, os.sched_getaffinity(0) - own_core)
+        _own_core.add(options.own_core)
+        os.sched_setaffinity(0, os.sched_getaffinity(0) - _own_core)
     logging.disable(logging.WARNING)
     call_command("deploy", stdout=io.StringIO())
     tenant = make_tenant()
@@ -146,9 +146,9 @@ async def atrium(tenant, url: str, parallel: int, turns: int, *, in_step: bool =
 
 
 def to_its_core(pid: int) -> None:
-    """If it has one. Just after its start: threads inherit it, and there are none yet."""
-    if own_core:
-        os.sched_setaffinity(pid, own_core)
+    """Pin it, if it is to have one: at once, for threads inherit it only when they begin."""
+    if _own_core:
+        os.sched_setaffinity(pid, _own_core)
 
 
 def _frame(n: int) -> str:

@@ -7,7 +7,6 @@ from uuid import uuid4
 from django.db import connections
 
 from metering import limits, plans
-from platform_site.postgres import POOL_SIZE
 from tenants import store
 from tenants.context import acting_for
 from tenants.keys import redis_key
@@ -16,8 +15,9 @@ from tests.threads import Threads
 
 
 def test_whoever_fills_the_counters_gets_a_connection_though_those_who_wait_had_all(acme):
-    put_on_plan(acme, sessions=2 * POOL_SIZE)
-    together = Barrier(POOL_SIZE + 1)
+    size = connections["default"].settings_dict["OPTIONS"]["pool"]["max_size"]
+    put_on_plan(acme, sessions=2 * size)
+    together = Barrier(size + 1)
 
     def claim(number: int) -> limits.Reservation:
         with acting_for(acme):
@@ -32,5 +32,5 @@ def test_whoever_fills_the_counters_gets_a_connection_though_those_who_wait_had_
     with acting_for(acme):
         store.client().delete(redis_key("lim"))
     connections.close_all()
-    with Threads(POOL_SIZE + 1) as threads:
-        assert all(one.held for one in threads.map(claim, range(POOL_SIZE + 1)))
+    with Threads(size + 1) as threads:
+        assert all(one.held for one in threads.map(claim, range(size + 1)))
