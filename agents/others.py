@@ -25,6 +25,7 @@ class Others:
         self._tenant, self._layer, self._own = tenant, layer, own
         self._group = ""
         self._is_alone = False
+        self._has_untold = False  # something was said here of which nobody was told
 
     async def enter(self, conversation: UUID, *, alone: bool = False) -> bool:
         """Hear from now on what they tell. False: Valkey is away. alone: no other is in the conversation yet."""
@@ -54,14 +55,17 @@ class Others:
     async def say(self, *, news: bool = True) -> bool:
         """Send a hint to all of them, if there may be any: something was said here, or only that somebody is here.
 
-        False: it went nowhere.
+        What was said while it told nobody is news of the next hint. False: it went nowhere.
         """
+        news, self._has_untold = news or self._has_untold, False
         if self._is_alone or not self._group:
+            self._has_untold = news
             return True
         hint = {"type": "conversation.changed", "from": self._own, "news": news}
         try:
             await self._layer.group_send(self._group, hint)
         except (RedisError, OSError) as error:
+            self._has_untold |= news
             logger.warning("others not told", extra={"error": type(error).__name__})
             return False
         return True
@@ -75,5 +79,5 @@ class Others:
             return False
         if self._is_alone:
             self._is_alone = False
-            await self.say()
+            await self.say(news=False)
         return hint["news"]

@@ -17,8 +17,9 @@ _renewing: set[int] = set()  # by tenant id, what is under way: answers that end
 def begin(tenant: TenantRef) -> None:
     """On a thread, if anything expires soon; nobody waits for it."""
     if tenant.id not in _renewing and (publishing.expires_soon(tenant.id) or plans.expires_soon(tenant.id)):
+        begun = begin_for(tenant, _refresh)
         _renewing.add(tenant.id)
-        begin_for(tenant, _refresh).add_done_callback(lambda _: _renewing.discard(tenant.id))
+        begun.add_done_callback(lambda _: _renewing.discard(tenant.id))
 
 
 def _refresh() -> None:

@@ -63,6 +63,8 @@ async def test_those_who_were_alone_answer_once(acme, layer):
     """Two may take themselves for alone: neither was in the group when the other said that it had entered."""
     conversation = uuid4()
     alone = [await member(acme, layer, conversation, alone=True) for _ in range(2)]
+    for one in alone:
+        await one.others.say()
     third = await member(acme, layer, conversation)
     await third.others.say(news=False)
     everybody = [*alone, third]
@@ -71,6 +73,20 @@ async def test_those_who_were_alone_answer_once(acme, layer):
     assert news == [1, 1, 2]  # but for their own
     await asyncio.sleep(0.1)
     assert not any(one.waiting for one in everybody)
+
+
+async def test_what_was_said_while_others_could_not_be_heard_is_told_afterwards(acme, layer):
+    """Its line to Valkey was away when they entered, and is there again: see ChatConsumer.hints_missed."""
+    conversation = uuid4()
+    first = await member(acme, layer, conversation, alone=True)
+    await first.others.say()
+    other = await member(acme, layer, conversation)  # and what it says at that is lost
+    await first.others.say()
+    first.others.may_have_entered()
+    await first.others.say(news=False)
+    assert await other.hear()
+    await first.others.say(news=False)
+    assert not await other.hear()
 
 
 @pytest.fixture
