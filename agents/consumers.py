@@ -7,7 +7,7 @@ from uuid import UUID
 from channels.consumer import get_handler_name
 from channels.generic.websocket import AsyncWebsocketConsumer
 from django.conf import settings
-from django.db import OperationalError
+from django.db import DatabaseError, OperationalError
 from redis.exceptions import RedisError
 from uvicorn.protocols.utils import ClientDisconnected
 
@@ -209,15 +209,18 @@ class ChatConsumer(AsyncWebsocketConsumer):
         while await self.missed.wait():
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
             if not await self.others.say(news=False):  # one that was about to enter has not heard the first
-                continue
+                continue  # still missed: it is said again
             self.missed.clear()
             try:
                 if await self._run(reading.newest_seq, self.conversation) > self.heard.whole:
                     await self._catch_up()
             except OSError:
                 return  # this socket has gone
-            except Exception as error:  # noqa: BLE001  nobody awaits this; whatever it is, the next look may succeed
+            except (DatabaseError, PlatformError) as error:  # its database is away, or it is being moved
                 logger.warning("not looked back", extra={"error": type(error).__name__})
+                self.missed.set()
+            except Exception:  # the outermost frame of a task nobody awaits, and the next look may succeed
+                logger.exception("not looked back")
                 self.missed.set()
 
     # --- message

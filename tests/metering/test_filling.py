@@ -1,6 +1,5 @@
 """metering.limits: what becomes of those who wait for the counters to be filled."""
 
-import time
 from threading import Barrier
 from uuid import uuid4
 
@@ -10,6 +9,7 @@ from metering import limits, plans
 from tenants import store
 from tenants.context import acting_for
 from tenants.keys import redis_key
+from tests.conftest import until
 from tests.metering.planned import put_on_plan
 from tests.threads import Threads
 
@@ -26,7 +26,8 @@ def test_whoever_fills_the_counters_gets_a_connection_though_those_who_wait_had_
             if number:
                 connections["default"].ensure_connection()
             together.wait(10)
-            time.sleep(0.1 if number else 0)  # the one without a connection is to fill
+            if number:  # the one without a connection is to fill
+                until(lambda: store.client().exists(redis_key("lim")))
             return limits.reserve(turn_id=uuid4(), conversation_id=uuid4(), tokens=1)
 
     with acting_for(acme):
