@@ -197,7 +197,6 @@ class ChatConsumer(AsyncWebsocketConsumer):
         if not self.begun:
             self.begun = True
             entered = await self.others.enter(self.conversation, alone=alone)
-            await self.others.say(news=False)
             self.missed.set()
             self.pumps[LOOKING_BACK] = asyncio.create_task(self._look_back(entered))
 
@@ -206,6 +205,7 @@ class ChatConsumer(AsyncWebsocketConsumer):
         while not entered:
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
             entered = await self.others.enter(self.conversation)
+        await self.others.say(news=False)  # here, so that a page's hello does not wait for Valkey
         while await self.missed.wait():
             await asyncio.sleep(about(LOOK_BACK_SECONDS))
             if not await self.others.say(news=False):  # one that was about to enter has not heard the first

@@ -78,6 +78,6 @@ class Others:
         if hint["from"] == self._own:
             return False
         if self._is_alone:
-            self._is_alone = False
+            self.may_have_entered()
             await self.say(news=False)
         return hint["news"]
