@@ -43,7 +43,7 @@ class Found:
 STANDING = """
 select d.id, p.id, d.title, p.page, p.heading, p.text, d.ready_at
 from knowledge_passage p join knowledge_document d on d.id = p.document_id
-where p.id = any(%s) and d.state = 'ready' and p.revision = d.revision
+where p.id = any(%(ids)s) and d.state = 'ready' and p.revision = d.revision
 """
 
 
@@ -55,57 +55,24 @@ class Retrieved:
     keyword_only: bool
 
 
-@dataclass(frozen=True)
-class Candidates:
-    """Hits of the vector store, best first; which of them may be shown, the tenant's tables say.
-
-    words  the question's terms, as `sparse.query_vector` gives them
-    dense  its embedding, of the model's length; None: by keywords alone
-    bases  where was looked
-    limit  how many passages are wanted at most; hits are up to twice as many
-    """
-
-    words: sparse.Sparse
-    dense: list[float] | None
-    bases: list[UUID]
-    limit: int
-    hits: "list[vectors.Hit]"
-
-
 def find(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Retrieved:
     """Look for passages in these knowledge bases; none may come.
-
-    Raises  VectorStoreDown
-    """
-    return choose(find_candidates(question, bases=bases, limit=limit))
-
-
-def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Candidates:
-    """The first half of ``find``, which asks the vector store.
 
     Raises  VectorStoreDown
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
     dense = _dense(question) if bases else None
-    return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
-
-
-def choose(found: Candidates) -> Retrieved:
-    """The second half of ``find``, which asks the tenant's tables.
-
-    Raises  VectorStoreDown
-    """
-    hits, size = found.hits, 2 * found.limit
+    size = 2 * limit
     while True:
+        hits = _hits(words, dense, bases, size)
         fitting = [hit for hit in hits if _good_enough(hit)]
         visible = _look_up(fitting)
-        best = _without_stragglers(visible, found.dense)
+        best = _without_stragglers(visible, dense)
         # Where fitting ones are hidden, because their documents are not ready, there may be others further down.
-        if len(best) >= found.limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
-            return Retrieved(best[: found.limit], keyword_only=found.dense is None)
+        if len(best) >= limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
+            return Retrieved(best[:limit], keyword_only=dense is None)
         size = WIDER
-        hits = _hits(found.words, found.dense, found.bases, size)
 
 
 def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], size: int) -> "list[vectors.Hit]":
@@ -157,7 +124,6 @@ def _look_up(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
     if not hits:
         return []
-    with connections[current().alias].cursor() as cursor:
-        cursor.execute(STANDING, [[hit.id for hit in hits]])
-        rows = {row[1]: row for row in cursor.fetchall()}
+    found = connections[current().alias].alone(STANDING, {"ids": [hit.id for hit in hits]})
+    rows = {row[1]: row for row in found}
     return [Found(*rows[hit.id], hit.score) for hit in hits if hit.id in rows]

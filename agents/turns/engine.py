@@ -145,20 +145,19 @@ def _search_for(opened: Opened) -> Future | None:
 
 
 def begin_search(question: str, version: AgentVersion) -> Future | None:
-    """Ask the vector store on another thread; None where the agent has no documents to look into."""
+    """Look for passages on another thread; None where the agent has no documents to look into."""
     bases = version.knowledge_base_ids
-    return begin_for(current(), _candidates, question, bases) if bases else None
+    return begin_for(current(), _found, question, bases) if bases else None
 
 
-def _candidates(question: str, bases: list[UUID]) -> retrieval.Candidates:
-    return retrieval.find_candidates(question, bases=bases)
+def _found(question: str, bases: list[UUID]) -> list[retrieval.Found]:
+    return retrieval.find(question, bases=bases).passages
 
 
 def _passages(question: str, bases: list[UUID], search: Future | None) -> list | None:
     """The passages that fit a question. None: they cannot be searched now."""
     try:
-        found = search.result(SEARCH_SECONDS) if search else _candidates(question, bases)
-        return retrieval.choose(found).passages
+        return search.result(SEARCH_SECONDS) if search else _found(question, bases)
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None
