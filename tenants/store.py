@@ -71,6 +71,41 @@ class _AsyncClient(redis.asyncio.Redis):
         return _AsyncPipeline(self.connection_pool, self.response_callbacks, transaction, shard_hint)
 
 
+class Sent:
+    """A command on its way to the server; its answer is read later, on any one thread, and must be read."""
+
+    def __init__(self, *command: str | int):
+        """Send it. Raises redis.RedisError; then it may have arrived all the same."""
+        self._pool = client().connection_pool
+        with asking():
+            self._connection = self._pool.get_connection()
+            try:
+                self._connection.send_command(*command)
+            except BaseException:
+                self._give_back(broken=True)
+                raise
+
+    def answer(self):
+        """What the server says. Raises redis.RedisError."""
+        is_whole = False
+        try:
+            with asking():
+                said = self._connection.read_response()
+                is_whole = True
+        except redis.ResponseError:
+            is_whole = True
+            raise
+        finally:
+            self._give_back(broken=not is_whole)
+        return said
+
+    def _give_back(self, *, broken: bool) -> None:
+        """A connection with half an answer on it, or one to come, would give that to whoever asks next."""
+        if broken:
+            self._connection.disconnect()
+        self._pool.release(self._connection)
+
+
 def client() -> redis.Redis:
     """The synchronous client; its pool is safe between threads."""
     global _sync

@@ -62,8 +62,8 @@ def _claimed(member: str) -> Iterator[None]:
     """A turn is stored inside, claimed and held: until its launch its lease is renewed, however long that takes."""
     lease.hold(member)
     try:
-        lease.claim(member)  # before the commit: a claim without a turn is harmless, a turn that nobody watches is not
-        yield
+        with lease.claiming(member):
+            yield
     except PlatformError:
         lease.drop(member)
         raise

@@ -6,6 +6,8 @@ The set is only a finder: losing it loses no turn (see sweep.py). Source: notes 
 
 import logging
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 import redis
@@ -90,6 +92,38 @@ def claim(member: str) -> None:
     except redis.RedisError as error:
         doubt()
         logger.warning("lease not written", extra={"member": member, "error": type(error).__name__})
+
+
+@contextmanager
+def claiming(member: str) -> Iterator[None]:
+    """``claim``, on its way while what is inside stores the turn.
+
+    The claim is sent first: it arrives though this process dies at once. Without a turn it is harmless, and a turn
+    that nobody watches is not.
+    """
+    sent = _sent(member)
+    if sent is None:
+        claim(member)
+    try:
+        yield
+    finally:
+        if sent and not _has_arrived(sent):
+            claim(member)
+
+
+def _sent(member: str) -> store.Sent | None:
+    try:
+        return store.Sent("EVAL", RENEW, 1, KEY, LEASE_MS, member)
+    except redis.RedisError:
+        return None  # a line that had died, mostly, which the client finds out by itself
+
+
+def _has_arrived(sent: store.Sent) -> bool:
+    try:
+        sent.answer()
+    except redis.RedisError:
+        return False
+    return True
 
 
 def drop(member: str) -> None:
