@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from weakref import WeakKeyDictionary
 
 import redis
@@ -13,6 +13,7 @@ from redis.client import Pipeline
 
 from platform_site.circuit_breaker import CircuitBreaker
 
+MOST_CONNECTIONS = 1000  # of the synchronous client: more than there are threads that may hold one
 OPEN_SECONDS = 2  # after a wait in vain, for which nobody else waits in vain: a turn asks several times
 
 _breaker = CircuitBreaker(OPEN_SECONDS)
@@ -76,41 +77,25 @@ class Sent:
 
     def __init__(self, *command: str | int):
         """Send it. Raises redis.RedisError; then it may have arrived all the same."""
-        self._pool = client().connection_pool
-        with asking():
-            self._connection = self._pool.get_connection()
-            try:
-                self._connection.send_command(*command)
-            except BaseException:
-                self._give_back(broken=True)
-                raise
+        with ExitStack() as held:
+            held.enter_context(asking())  # until the answer: what was only sent says nothing of the server
+            pool = client().connection_pool
+            self._connection = pool.get_connection()
+            held.callback(pool.release, self._connection)
+            self._connection.send_command(*command)
+            self._held = held.pop_all()
 
-    def answer(self):
+    def answer(self) -> object:
         """What the server says. Raises redis.RedisError."""
-        is_whole = False
-        try:
-            with asking():
-                said = self._connection.read_response()
-                is_whole = True
-        except redis.ResponseError:
-            is_whole = True
-            raise
-        finally:
-            self._give_back(broken=not is_whole)
-        return said
-
-    def _give_back(self, *, broken: bool) -> None:
-        """A connection with half an answer on it, or one to come, would give that to whoever asks next."""
-        if broken:
-            self._connection.disconnect()
-        self._pool.release(self._connection)
+        with self._held:
+            return self._connection.read_response()  # what fails midway closes the connection
 
 
 def client() -> redis.Redis:
     """The synchronous client; its pool is safe between threads."""
     global _sync
     if _sync is None:
-        _sync = _Client.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS)
+        _sync = _Client.from_url(settings.REDIS_URL, **settings.REDIS_TIMEOUTS, max_connections=MOST_CONNECTIONS)
     return _sync
 
 

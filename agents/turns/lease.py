@@ -85,45 +85,46 @@ def parsed(member: bytes) -> tuple[int, UUID, int]:
     return int(tenant), UUID(turn), int(attempt)
 
 
-def claim(member: str) -> None:
-    """Own the turn from now on. A store that is down stops nobody: the turn runs, only its recovery comes later."""
-    try:
-        store.client().eval(RENEW, 1, KEY, LEASE_MS, member)
-    except redis.RedisError as error:
-        doubt()
-        logger.warning("lease not written", extra={"member": member, "error": type(error).__name__})
-
-
 @contextmanager
 def claiming(member: str) -> Iterator[None]:
-    """``claim``, on its way while what is inside stores the turn.
+    """Own the turn from now on; what is inside stores it while the claim is on its way to the store and back.
 
-    The claim is sent first: it arrives though this process dies at once. Without a turn it is harmless, and a turn
-    that nobody watches is not.
+    Sent first, it arrives though this process dies: a claim without a turn is harmless, a turn that nobody watches is
+    not. One that is lost on its way is made once more. A store that is down stops nobody: the turn runs, only its
+    recovery comes later.
     """
-    sent = _sent(member)
+    sent = _send(member)
     if sent is None:
-        claim(member)
+        _claim(member)
     try:
         yield
     finally:
-        if sent and not _has_arrived(sent):
-            claim(member)
+        if sent and not _confirm(sent):
+            _claim(member)
 
 
-def _sent(member: str) -> store.Sent | None:
+def _send(member: str) -> store.Sent | None:
     try:
         return store.Sent("EVAL", RENEW, 1, KEY, LEASE_MS, member)
     except redis.RedisError:
-        return None  # a line that had died, mostly, which the client finds out by itself
+        return None  # why, says whoever tries once more
 
 
-def _has_arrived(sent: store.Sent) -> bool:
+def _confirm(sent: store.Sent) -> bool:
+    """Whether the claim is known to be written."""
     try:
         sent.answer()
     except redis.RedisError:
         return False
     return True
+
+
+def _claim(member: str) -> None:
+    try:
+        store.client().eval(RENEW, 1, KEY, LEASE_MS, member)
+    except redis.RedisError as error:
+        doubt()
+        logger.warning("lease not written", extra={"member": member, "error": type(error).__name__})
 
 
 def drop(member: str) -> None:

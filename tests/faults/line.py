@@ -14,6 +14,7 @@ class Line:
 
     delay       seconds that each block waits, in both directions
     swallowing  what arrives goes nowhere, and no side is told: a black hole, or a peer that is half open
+    swallowed   bytes that it has taken in so
     cut_after   bytes of the service's answers, counted from when it is set, after which all connections are reset
     """
 
@@ -21,7 +22,7 @@ class Line:
         self._target = host, port
         self._ends: list[socket.socket] = []
         self._listener: socket.socket | None = None
-        self.port = 0
+        self.port = self.swallowed = 0
         self.delay, self.swallowing, self.cut_after = 0.0, False, None
         self.mend()
 
@@ -70,6 +71,7 @@ class Line:
             while data := source.recv(BLOCK_BYTES):
                 time.sleep(self.delay)  # the fault itself: a slow line, on a thread of its own
                 if self.swallowing:
+                    self.swallowed += len(data)
                     continue
                 if answers and self.cut_after is not None:
                     data, self.cut_after = data[: self.cut_after], self.cut_after - len(data)

@@ -1,0 +1,65 @@
+"""tenants.store: whoever shares the process's connections gets the answers to their own commands."""
+
+from collections.abc import Iterator
+from urllib.parse import urlsplit
+
+import pytest
+import redis
+
+from tenants import store
+from tests.conftest import until
+from tests.faults.line import Line, through
+
+
+@pytest.fixture
+def line(settings) -> Iterator[Line]:
+    """To the store, for this process, which has one connection through it."""
+    address = urlsplit(settings.REDIS_URL)
+    line = Line(address.hostname, address.port)
+    settings.REDIS_URL = through(settings.REDIS_URL, line.port)
+    store._forget()
+    store.client().ping()
+    yield line
+    line.cut()
+    store._forget()
+
+
+def test_what_is_sent_ahead_is_answered_beside_other_commands(line):
+    sent = store.Sent("ECHO", "ahead")
+    assert store.client().echo("beside") == b"beside"
+    assert sent.answer() == b"ahead"
+
+
+def test_a_refused_command_sent_ahead_raises_and_leaves_the_connection_to_others(line):
+    sent = store.Sent("EVAL", "return nonsense(", 0)
+    with pytest.raises(redis.ResponseError):
+        sent.answer()
+    assert store.client().echo("next") == b"next"
+
+
+def test_half_an_answer_is_left_to_nobody(line):
+    line.cut_after = 3
+    with pytest.raises(redis.ConnectionError):
+        store.Sent("ECHO", "ahead").answer()
+    assert store.client().echo("next") == b"next"
+
+
+def test_while_one_sent_command_finds_out_about_a_silent_store_nobody_else_waits(line, settings, monkeypatch):
+    settings.REDIS_TIMEOUTS = {"socket_timeout": 0.5}
+    monkeypatch.setattr(store, "OPEN_SECONDS", 1)
+    store._forget()
+    pool = store.client().connection_pool
+    kept = pool.get_connection()  # for whoever finds out: to make one would say more than having sent
+    line.swallowing = True
+    with pytest.raises(redis.TimeoutError):
+        store.client().ping()
+    pool.release(kept)
+    with pytest.raises(store.Silent):
+        store.Sent("PING")
+    until(lambda: not store.is_silent())
+    finding_out = store.Sent("PING")
+    with pytest.raises(store.Silent):
+        store.client().ping()
+    with pytest.raises(redis.TimeoutError):
+        finding_out.answer()
+    assert store.is_silent()
