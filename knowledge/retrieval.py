@@ -55,24 +55,57 @@ class Retrieved:
     keyword_only: bool
 
 
+@dataclass(frozen=True)
+class Candidates:
+    """Hits of the vector store, best first; which of them may be shown, the tenant's tables say.
+
+    words  the question's terms, as `sparse.query_vector` gives them
+    dense  its embedding, of the model's length; None: by keywords alone
+    bases  where was looked
+    limit  how many passages are wanted at most; hits are up to twice as many
+    """
+
+    words: sparse.Sparse
+    dense: list[float] | None
+    bases: list[UUID]
+    limit: int
+    hits: "list[vectors.Hit]"
+
+
 def find(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Retrieved:
     """Look for passages in these knowledge bases; none may come.
+
+    Raises  VectorStoreDown
+    """
+    return choose(find_candidates(question, bases=bases, limit=limit))
+
+
+def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Candidates:
+    """The first half of ``find``, which asks the vector store.
 
     Raises  VectorStoreDown
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
     dense = _dense(question) if bases else None
-    size = 2 * limit
+    return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
+
+
+def choose(found: Candidates) -> Retrieved:
+    """The second half of ``find``, which asks the tenant's tables.
+
+    Raises  VectorStoreDown
+    """
+    hits, size = found.hits, 2 * found.limit
     while True:
-        hits = _hits(words, dense, bases, size)
         fitting = [hit for hit in hits if _good_enough(hit)]
         visible = _look_up(fitting)
-        best = _without_stragglers(visible, dense)
+        best = _without_stragglers(visible, found.dense)
         # Where fitting ones are hidden, because their documents are not ready, there may be others further down.
-        if len(best) >= limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
-            return Retrieved(best[:limit], keyword_only=dense is None)
+        if len(best) >= found.limit or len(visible) == len(fitting) or len(hits) < size or size == WIDER:
+            return Retrieved(best[: found.limit], keyword_only=found.dense is None)
         size = WIDER
+        hits = _hits(found.words, found.dense, found.bases, size)
 
 
 def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], size: int) -> "list[vectors.Hit]":

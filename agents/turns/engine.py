@@ -68,6 +68,17 @@ class Prepared:
     passages: list | None
 
 
+@dataclass(frozen=True)
+class Search:
+    """What the vector store has found, and which of it may be shown; None: their database could not say yet.
+
+    Whoever needs the passages asks that again, and not the vector store and the embedding model, which is paid for.
+    """
+
+    candidates: retrieval.Candidates
+    passages: list[retrieval.Found] | None
+
+
 Ahead = Prepared | Future | None  # prepared, or only the search of ``begin_search``, which may go on, or nothing
 
 
@@ -111,7 +122,7 @@ async def take_turn(
 async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) -> Prepared:
     """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need.
 
-    Only where the search's database failed, the thread that prepares searches once more.
+    Only where the database failed before the vector store was asked, the thread that prepares searches once more.
     """
     search = search or await patience.run(tenant, _search_for, opened)
     if search:
@@ -145,19 +156,30 @@ def _search_for(opened: Opened) -> Future | None:
 
 
 def begin_search(question: str, version: AgentVersion) -> Future | None:
-    """Look for passages on another thread; None where the agent has no documents to look into."""
+    """Look for passages on another thread; None where the agent has no documents to look into.
+
+    Returns  a Future of a Search
+    """
     bases = version.knowledge_base_ids
-    return begin_for(current(), _found, question, bases) if bases else None
+    return begin_for(current(), _search, question, bases) if bases else None
 
 
-def _found(question: str, bases: list[UUID]) -> list[retrieval.Found]:
-    return retrieval.find(question, bases=bases).passages
+def _search(question: str, bases: list[UUID]) -> Search:
+    candidates = retrieval.find_candidates(question, bases=bases)
+    try:
+        return Search(candidates, retrieval.choose(candidates).passages)
+    except (DatabaseError, TenantMoved) as error:
+        logger.info("passages not looked up yet", extra={"error": type(error).__name__})
+        return Search(candidates, None)
 
 
-def _passages(question: str, bases: list[UUID], search: Future | None) -> list | None:
+def _passages(question: str, bases: list[UUID], search: Future | None) -> list[retrieval.Found] | None:
     """The passages that fit a question. None: they cannot be searched now."""
     try:
-        return search.result(SEARCH_SECONDS) if search else _found(question, bases)
+        if search is None:
+            return retrieval.find(question, bases=bases).passages
+        found = search.result(SEARCH_SECONDS)
+        return retrieval.choose(found.candidates).passages if found.passages is None else found.passages
     except VectorStoreDown as error:
         logger.warning("knowledge cannot be searched", extra={"error": error.code})
         return None

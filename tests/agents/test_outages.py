@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import os
 import subprocess
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from concurrent.futures import Future
 from importlib.util import find_spec
 from pathlib import Path
@@ -134,7 +134,9 @@ async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent
     assert finished["message"]["citations"] == []
 
 
-async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_once(acme):
+@pytest.fixture
+async def searched(acme) -> AsyncIterator[tuple[int, Line, list]]:
+    """A web process: its port, its line to the database, and its requests to the vector store, which knows a museum."""
     database, vectors = urlsplit(os.environ["DATABASE_URL"]), urlsplit(os.environ["QDRANT_URL"])
     line = Line(database.hostname, database.port)
     searches = []
@@ -145,17 +147,38 @@ async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_onc
     }
     await run_for(acme, lambda: read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro.")))
     with web_process(**ways) as port:
-        async with Browser(acme, port).socket() as chat:
-            await chat.ask("What does the museum cost?")
-            await chat.until("turn.finished")
-            searches.clear()
-            await asyncio.to_thread(line.cut)
-            await chat.ask("And the harbour?")
-            while (event := await chat.next())["type"] != "error":
-                pass
-            assert event["code"] == "not_stored"
-            assert sum(one.new_trip for one in searches) == 1  # it may arrive in pieces
+        yield port, line, searches
     await tap.close()
+
+
+async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_once(acme, searched):
+    port, line, searches = searched
+    async with Browser(acme, port).socket() as chat:
+        await chat.ask("What does the museum cost?")
+        await chat.until("turn.finished")
+        searches.clear()
+        await asyncio.to_thread(line.cut)
+        await chat.ask("And the harbour?")
+        while (event := await chat.next())["type"] != "error":
+            pass
+        assert event["code"] == "not_stored"
+        assert sum(one.new_trip for one in searches) == 1  # it may arrive in pieces
+
+
+async def test_passages_of_a_question_stored_late_are_not_looked_for_anew(acme, searched):
+    """Only what the tenant's tables say of them is asked again."""
+    port, line, searches = searched
+    async with Browser(acme, port).socket() as chat:
+        await chat.ask("What does the museum cost?")
+        await chat.until("turn.finished")
+        searches.clear()
+        await asyncio.to_thread(line.cut)
+        await chat.ask("And the harbour museum?")
+        await asyncio.sleep(2.3)  # longer than the search waits for a connection, shorter than the question
+        await asyncio.to_thread(line.mend)
+        finished = await chat.until("turn.finished")
+        assert "12 euro" in finished["message"]["text"]
+        assert sum(one.new_trip for one in searches) == 1
 
 
 async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
@@ -169,10 +192,11 @@ async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
             turn=uuid4(), conversation=uuid4(), visitor=known_by("ann"), client_id=uuid4(), text=question,
             version=version,
         )  # fmt: skip
-        assert retrieval.find(question, bases=version.knowledge_base_ids).passages
-        return opened
+        candidates = retrieval.find_candidates(question, bases=version.knowledge_base_ids)
+        assert retrieval.choose(candidates).passages
+        return opened, candidates
 
-    opened = await run_for(acme, stored)
+    opened, candidates = await run_for(acme, stored)
     search, answer = Future(), engine.Answer()
 
     async def answered():
@@ -183,7 +207,7 @@ async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
     answering = asyncio.create_task(answered())
     await asyncio.wait({answering}, timeout=0.3)
     assert not answering.done()
-    search.set_result([])
+    search.set_result(engine.Search(candidates, []))
     await answering
     assert answer.outcome == "done" and not answer.passages and "12 euro" not in answer.text
 
