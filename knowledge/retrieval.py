@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connections
+from django.db import close_old_connections, connections
 
 from knowledge import embedder, sparse, vectors
 from knowledge.models import KnowledgeBase
@@ -87,6 +87,7 @@ def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) 
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
+    close_old_connections()  # neither service that is asked now may keep a tenant's connection from others
     dense = _dense(question) if bases else None
     return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
 
@@ -139,6 +140,7 @@ def _dense(question: str) -> list[float] | None:
         return None
     with atomic():
         embedder.record(uuid7(), used)
+    close_old_connections()
     return vector
 
 

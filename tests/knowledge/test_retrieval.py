@@ -1,11 +1,17 @@
 """retrieval.find: the passages that answer, from ready documents of the asked bases only."""
 
+from urllib.parse import urlsplit
+
 import pytest
+from django.db import connections
 
 from knowledge import bases, embedder, retrieval
+from knowledge.errors import VectorStoreDown
 from knowledge.models import Document, KnowledgeBase
 from platform_site.errors import PlatformError, TemporaryFailure
-from tenants.context import acting_for
+from tenants.context import acting_for, begin_for
+from tests.conftest import until
+from tests.faults.line import Line, through
 from tests.knowledge.ingesting import found, read_here, unheard_of
 
 PARTS = {
@@ -110,3 +116,26 @@ def test_each_base_is_searched_in_its_language(acme):
         KnowledgeBase.objects.filter(pk=bases.ensure_default().pk).update(language="de")
     read_here(acme, unheard_of(acme, "Die Häuser sind gestrichen.", "a.md"))
     assert found(acme, "Wann wird das Haus gestrichen?")
+
+
+def test_who_waits_for_the_vector_store_holds_no_connection(acme, settings):
+    """Eight searches of tenants that have not been asked for a minute would leave none for anybody's questions."""
+    row = read_here(acme, unheard_of(acme, TEXT, "house rules.md"))
+    connections.close_all()
+    address = urlsplit(settings.QDRANT_URL)
+    line = Line(address.hostname, address.port)
+    line.swallowing = True
+    settings.QDRANT_URL = through(settings.QDRANT_URL, line.port)
+    retrieval._languages.forget()
+    with acting_for(acme):
+        search = begin_for(acme, lambda: retrieval.find("dog leash", bases=[row.base_id]))
+        until(lambda: line.swallowed)
+        assert not held(acme.alias)
+    line.cut()
+    assert isinstance(search.exception(timeout=10), VectorStoreDown)
+
+
+def held(alias: str) -> int:
+    """Connections of this process's pool that somebody holds."""
+    size = connections[alias].pool.get_stats()
+    return size["pool_size"] - size.get("pool_available", 0)
