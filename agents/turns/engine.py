@@ -6,6 +6,7 @@ Whoever iterates forwards the events: the chat's websocket, the REST stream, a t
 import asyncio
 import json
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -28,6 +29,7 @@ from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
 from metering import limits
 from metering.errors import LimitReached
+from platform_site.postgres import POOL_SIZE
 from tenants.context import TenantRef, begin_for, current, run_for
 from tenants.errors import TenantMoved
 
@@ -35,6 +37,8 @@ logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
 # For which a stored question waits for its search before its sender is told; short, because others need the thread
 SEARCH_SECONDS = 0.1
+# Searches ask a tenant's tables beside the storing of questions, and where those are locked must leave it connections
+_looking_up = threading.BoundedSemaphore(POOL_SIZE // 2)
 LOOKING_SECONDS = 10  # for which an answer waits for its search, in line with others'
 
 
@@ -70,7 +74,7 @@ class Prepared:
 
 @dataclass(frozen=True)
 class Search:
-    """What the vector store has found, and which of it may be shown; None: their database could not say yet.
+    """What the vector store has found, and which of it may be shown. None: the database was not asked, or is away.
 
     Whoever needs the passages asks that again, and not the vector store and the embedding model, which is paid for.
     """
@@ -166,11 +170,15 @@ def begin_search(question: str, version: AgentVersion) -> Future | None:
 
 def _search(question: str, bases: list[UUID]) -> Search:
     candidates = retrieval.find_candidates(question, bases=bases)
+    if not _looking_up.acquire(blocking=False):
+        return Search(candidates, None)
     try:
         return Search(candidates, retrieval.choose(candidates).passages)
     except (DatabaseError, TenantMoved) as error:
         logger.info("passages not looked up yet", extra={"error": type(error).__name__})
         return Search(candidates, None)
+    finally:
+        _looking_up.release()
 
 
 def _passages(question: str, bases: list[UUID], search: Future | None) -> list[retrieval.Found] | None:
