@@ -37,9 +37,9 @@ logger = logging.getLogger(__name__)
 REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
 # For which a stored question waits for its search before its sender is told; short, because others need the thread
 SEARCH_SECONDS = 0.1
+LOOKING_SECONDS = 10  # for which an answer waits for its search, in line with others'
 # Searches ask a tenant's tables beside the storing of questions, and where those are locked must leave it connections
 _looking_up = threading.BoundedSemaphore(POOL_SIZE // 2)
-LOOKING_SECONDS = 10  # for which an answer waits for its search, in line with others'
 
 
 @dataclass
