@@ -37,6 +37,22 @@ class CircuitBreaker:
         until = self._until
         return until - self._now() if until is not None else 0.0
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether anybody may ask it: the last who did were answered."""
+        return self._until is None
+
+    @contextmanager
+    def noting_failures(self, *, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
+        """Inside, the service is asked, but its answer is read so late that it says nothing of now."""
+        began = self._now()
+        try:
+            yield
+        except Exception as error:
+            if is_failure(error):
+                self._note(True, began, False)
+            raise
+
     @contextmanager
     def asking(
         self, refusal: Callable[[], Exception], *, is_failure: Callable[[Exception], bool | None]

@@ -76,9 +76,14 @@ class Sent:
     """A command on its way to the server; its answer is read later, on any one thread, and must be read."""
 
     def __init__(self, *command: str | int):
-        """Send it. Raises redis.RedisError; then it may have arrived all the same."""
+        """Send it. Raises redis.RedisError; then it may have arrived all the same.
+
+        Silent already while one asker at a time finds out whether the server answers again: this one would say so late.
+        """
+        if not _breaker.is_closed:
+            raise Silent
         with ExitStack() as held:
-            held.enter_context(asking())  # until the answer: what was only sent says nothing of the server
+            held.enter_context(_breaker.noting_failures(is_failure=_timed_out))
             pool = client().connection_pool
             self._connection = pool.get_connection()
             held.callback(pool.release, self._connection)

@@ -44,22 +44,32 @@ def test_half_an_answer_is_left_to_nobody(line):
     assert store.client().echo("next") == b"next"
 
 
-def test_while_one_sent_command_finds_out_about_a_silent_store_nobody_else_waits(line, settings, monkeypatch):
-    settings.REDIS_TIMEOUTS = {"socket_timeout": 0.5}
-    monkeypatch.setattr(store, "OPEN_SECONDS", 1)
-    store._forget()
-    pool = store.client().connection_pool
-    kept = pool.get_connection()  # for whoever finds out: to make one would say more than having sent
+def test_while_it_is_not_known_whether_a_silent_store_answers_again_nothing_is_sent_ahead(line, impatient):
+    """It would say so only when it is read; who asks and waits says it at once."""
+    line.swallowing = True
+    with pytest.raises(redis.TimeoutError):
+        store.Sent("PING").answer()
+    assert store.is_silent()
+    until(lambda: not store.is_silent())
+    with pytest.raises(store.Silent):
+        store.Sent("PING")
+
+
+def test_an_answer_from_before_the_store_fell_silent_makes_nobody_wait_for_it_again(line, impatient):
+    sent = store.Sent("ECHO", "ahead")
+    assert store.client().echo("beside") == b"beside"
     line.swallowing = True
     with pytest.raises(redis.TimeoutError):
         store.client().ping()
-    pool.release(kept)
-    with pytest.raises(store.Silent):
-        store.Sent("PING")
-    until(lambda: not store.is_silent())
-    finding_out = store.Sent("PING")
+    assert sent.answer() == b"ahead"
     with pytest.raises(store.Silent):
         store.client().ping()
-    with pytest.raises(redis.TimeoutError):
-        finding_out.answer()
-    assert store.is_silent()
+
+
+@pytest.fixture
+def impatient(line, settings, monkeypatch) -> None:
+    """The store is waited for no longer than half a second, and silent for one."""
+    settings.REDIS_TIMEOUTS = {"socket_timeout": 0.5}
+    monkeypatch.setattr(store, "OPEN_SECONDS", 1)
+    store._forget()
+    store.client().ping()
