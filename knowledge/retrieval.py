@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import close_old_connections, connections
+from django.db import connections
 
 from knowledge import embedder, sparse, vectors
 from knowledge.models import KnowledgeBase
@@ -13,7 +13,7 @@ from platform_site.errors import PlatformError
 from tenants.cache import TenantCache
 from tenants.context import current
 from tenants.ids import uuid7
-from tenants.transactions import atomic
+from tenants.transactions import atomic, give_connections_back
 
 logger = logging.getLogger(__name__)
 
@@ -87,7 +87,6 @@ def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) 
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
-    close_old_connections()  # neither service that is asked now may keep a tenant's connection from others
     dense = _dense(question) if bases else None
     return Candidates(words, dense, bases, limit, _hits(words, dense, bases, 2 * limit))
 
@@ -110,6 +109,7 @@ def choose(found: Candidates) -> Retrieved:
 
 
 def _hits(words: sparse.Sparse, dense: list[float] | None, bases: list[UUID], size: int) -> "list[vectors.Hit]":
+    give_connections_back()
     return vectors.search(kbs=bases, dense=dense, sparse=words, terms=len(words[0]), limit=size)
 
 
@@ -133,6 +133,7 @@ def _dense(question: str) -> list[float] | None:
     """The question's meaning, or None: keywords must do."""
     if not embedder.configured():
         return None
+    give_connections_back()
     try:
         [vector], used = embedder.embed([question], "query")
     except PlatformError as error:  # also where it will not work before the operator acts
@@ -140,7 +141,6 @@ def _dense(question: str) -> list[float] | None:
         return None
     with atomic():
         embedder.record(uuid7(), used)
-    close_old_connections()
     return vector
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from uuid import UUID, uuid4
 
 from django.conf import settings
-from django.db import OperationalError, close_old_connections
+from django.db import OperationalError
 from redis import RedisError
 from redis.exceptions import NoScriptError
 
@@ -26,6 +26,7 @@ from metering.plans import Allowances
 from tenants import store
 from tenants.context import current
 from tenants.keys import redis_key
+from tenants.transactions import give_connections_back
 
 logger = logging.getLogger(__name__)
 
@@ -169,7 +170,7 @@ def _fill() -> None:
     """Set the counters from the ledger; one process does, the others wait a moment, without a connection."""
     lim, late, attempt = redis_key("lim"), redis_key("lim", "late"), uuid4().hex
     if not _run("begin_fill", [lim, late], [attempt, FILL_SECONDS * 1000, IDLE_SECONDS * 1000]):
-        close_old_connections()  # whoever fills needs one, and more threads may wait here than the pool has
+        give_connections_back()  # whoever fills needs one, and more threads may wait here than the pool has
         time.sleep(WAIT_SECONDS)  # on a thread that works for this tenant; its caller looks again
         return
     relayed = counting.relayed_lately()  # before the sums: what gets there meanwhile counts twice, the safe side

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from celery import Task
-from django.db import router, transaction
+from django.db import connections, router, transaction
 
 from tenants.context import current, is_platform
 
@@ -24,3 +24,10 @@ def after_commit(work: Task | Callable, /, **kwargs) -> None:
     alias = "default" if is_platform() else current().alias
     send = partial(work.apply_async, kwargs=kwargs) if isinstance(work, Task) else partial(work, **kwargs)
     transaction.on_commit(send, using=alias)
+
+
+def give_connections_back() -> None:
+    """Those of this thread go back to their pools, for who waits for a service needs none; not from a transaction."""
+    for connection in connections.all(initialized_only=True):
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()

@@ -10,6 +10,7 @@ from knowledge.errors import VectorStoreDown
 from knowledge.models import Document, KnowledgeBase
 from platform_site.errors import PlatformError, TemporaryFailure
 from tenants.context import acting_for, begin_for
+from tenants.transactions import atomic
 from tests.conftest import until
 from tests.faults.line import Line, through
 from tests.knowledge.ingesting import found, read_here, unheard_of
@@ -133,6 +134,15 @@ def test_who_waits_for_the_vector_store_holds_no_connection(acme, settings):
         assert not held(acme.alias)
     line.cut()
     assert isinstance(search.exception(timeout=10), VectorStoreDown)
+
+
+def test_a_search_within_a_transaction_leaves_it_whole(acme):
+    row = read_here(acme, unheard_of(acme, TEXT, "house rules.md"))
+    with acting_for(acme):
+        with atomic():
+            Document.objects.filter(pk=row.pk).update(title="Rules of the house")
+            assert retrieval.find("dog leash", bases=[row.base_id]).passages
+        assert Document.objects.get(pk=row.pk).title == "Rules of the house"
 
 
 def held(alias: str) -> int:
