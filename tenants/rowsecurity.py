@@ -56,10 +56,13 @@ def grants_of(model: type[Model]) -> str:
 def _protect(cursor, model: type[Model], role: str) -> None:
     # Names come from our own models, never from input
     table = f'"{model._meta.db_table}"'
+    policy = policy_of(model)
+    if policy:  # before its rights: housekeeping that has the table waits for whoever changes those, and we for it
+        cursor.execute(f"lock table {table} in access exclusive mode")
     cursor.execute(f"revoke all on {table} from {role}")
     if grants := grants_of(model):
         cursor.execute(f"grant {grants} on {table} to {role}")
-    if policy := policy_of(model):
+    if policy:
         rule = POLICIES[policy]
         cursor.execute(f"alter table {table} enable row level security, force row level security")
         cursor.execute(f"drop policy if exists {policy} on {table}")

@@ -1,5 +1,8 @@
 """Row security on the control plane: what Postgres itself refuses to the run-time role."""
 
+import os
+
+import psycopg
 import pytest
 from django.conf import settings
 from django.db import ProgrammingError, connections
@@ -8,6 +11,8 @@ from tenants import rowsecurity
 from tenants.accounts.models import User
 from tenants.context import acting_for, acting_for_platform
 from tenants.models import AuditEvent, Tenant
+from tests.conftest import until
+from tests.threads import Threads
 
 
 def test_a16_every_shared_table_is_protected_as_its_model_says():
@@ -87,3 +92,22 @@ def test_operators_are_invisible_while_a_tenant_is_at_work(acme):
     with acting_for(acme), connections["default"].cursor() as cursor:
         cursor.execute("select count(*) from accounts_user")
         assert cursor.fetchone() == (0,)
+
+
+def test_rights_are_made_anew_while_the_server_counts_a_tables_rows():
+    """Autovacuum does that at any time: it has the table, and then waits for whoever has changed its rights."""
+    table = AuditEvent._meta.db_table
+    with psycopg.connect(os.environ["DATABASE_OWNER_URL"]) as counting, Threads(1) as threads:
+        counting.execute(f"lock table {table} in share update exclusive mode")
+        applied = threads.submit(lambda: rowsecurity.apply(connections["owner"]))
+        until(lambda: waiting_for(table))
+        counting.execute(f"analyze {table}")
+        counting.commit()
+        applied.result()
+
+
+def waiting_for(table: str) -> bool:
+    """Whether somebody waits for the table's lock."""
+    with connections["owner"].cursor() as cursor:
+        cursor.execute("select 1 from pg_locks where relation = %s::regclass and not granted", [table])
+        return cursor.fetchone() is not None
