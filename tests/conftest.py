@@ -29,6 +29,7 @@ from tenants import names, provisioning, store
 from tenants.accounts.models import User
 from tenants.backend.base import DatabaseWrapper
 from tenants.context import TenantRef, acting_for
+from tests.faults.line import Line, through
 from tests.processes import NO_TLS, free_port, running
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -187,6 +188,19 @@ def empty_store(settings):
     store._forget()
     store.client().flushdb()
     yield
+    store._forget()
+
+
+@pytest.fixture
+def line_to_store(settings) -> Iterator[Line]:
+    """This process's line to the store, with one connection through it."""
+    address = urlsplit(settings.REDIS_URL)
+    line = Line(address.hostname, address.port)
+    settings.REDIS_URL = through(settings.REDIS_URL, line.port)
+    store._forget()
+    store.client().ping()
+    yield line
+    line.cut()
     store._forget()
 
 

@@ -2,10 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Iterator
 from datetime import timedelta
 from functools import partial
-from urllib.parse import urlsplit
 from uuid import uuid4
 
 import pytest
@@ -30,7 +28,6 @@ from tenants.ids import uuid7
 from tenants.keys import redis_key
 from tenants.models import Tenant
 from tests.conftest import until
-from tests.faults.line import Line, through
 
 ANN, BOB = known_by("ann"), known_by("bob")
 USE = Use("openai/m", 1_000, 2, 0, "estimated")
@@ -58,44 +55,32 @@ def test_a_message_that_opens_no_turn_leaves_no_lease(acme):
     assert watched(acme) == 1
 
 
-@pytest.fixture
-def line(settings) -> Iterator[Line]:
-    """To the store, for this process, which has a connection through it."""
-    address = urlsplit(settings.REDIS_URL)
-    line = Line(address.hostname, address.port)
-    settings.REDIS_URL = through(settings.REDIS_URL, line.port)
-    store._forget()
-    store.client().ping()
-    yield line
-    line.cut()
-
-
 def test_a_claim_is_on_its_way_before_the_turn_is_stored(acme):
     member = lease.member_of(acme.id, uuid4(), 1)
     with lease.claiming(member):
         until(lambda: store.client().zscore(lease.KEY, member), seconds=2)
 
 
-def test_a_claim_that_was_lost_on_its_way_is_made_once_more(acme, line):
+def test_a_claim_that_was_lost_on_its_way_is_made_once_more(acme, line_to_store):
     member = lease.member_of(acme.id, uuid4(), 1)
-    line.swallowing = True
+    line_to_store.swallowing = True
     with lease.claiming(member):
-        until(lambda: line.swallowed)
-        line.swallowing = False
-        line.reset()
+        until(lambda: line_to_store.swallowed)
+        line_to_store.swallowing = False
+        line_to_store.reset()
     assert not due(member)
     assert store.client().ping() is True  # nobody gets another's answer
 
 
-def test_a_claim_on_a_line_that_has_died_is_made_before_the_turn_is_stored(acme, line):
+def test_a_claim_on_a_line_that_has_died_is_made_before_the_turn_is_stored(acme, line_to_store):
     member = lease.member_of(acme.id, uuid4(), 1)
-    line.reset()
+    line_to_store.reset()
     with lease.claiming(member):
         until(lambda: store.client().zscore(lease.KEY, member), seconds=2)
 
 
-def test_a_question_is_stored_though_its_claim_cannot_be_sent(acme, line):
-    line.cut()
+def test_a_question_is_stored_though_its_claim_cannot_be_sent(acme, line_to_store):
+    line_to_store.cut()
     with acting_for(acme):
         opened = asking.open_turn(conversation=uuid4(), visitor=ANN, client_id=uuid4(), text="Hello?")
     assert state_of(acme, opened.turn) == Turn.State.RUNNING

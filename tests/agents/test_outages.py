@@ -23,7 +23,7 @@ from agents.turns import engine
 from agents.turns.log import Log
 from knowledge import retrieval
 from tenants.context import acting_for, run_for
-from tests.agents.chatting import Browser
+from tests.agents.chatting import Browser, Chat
 from tests.conftest import until, web_process
 from tests.faults.line import Line, through
 from tests.knowledge.ingesting import read_here, unheard_of
@@ -135,8 +135,8 @@ async def test_r5_without_the_vector_store_the_agent_says_so_and_does_not_invent
 
 
 @pytest.fixture
-async def searched(acme) -> AsyncIterator[tuple[int, Line, list]]:
-    """A web process: its port, its line to the database, and its requests to the vector store, which knows a museum."""
+async def cut_off(acme) -> AsyncIterator[tuple[Chat, Line, list]]:
+    """A chat of a process whose line to the database was cut, that line, and requests to the vector store since."""
     database, vectors = urlsplit(os.environ["DATABASE_URL"]), urlsplit(os.environ["QDRANT_URL"])
     line = Line(database.hostname, database.port)
     searches = []
@@ -147,38 +147,33 @@ async def searched(acme) -> AsyncIterator[tuple[int, Line, list]]:
     }
     await run_for(acme, lambda: read_here(acme, unheard_of(acme, "The harbour museum costs 12 euro.")))
     with web_process(**ways) as port:
-        yield port, line, searches
+        async with Browser(acme, port).socket() as chat:
+            await chat.ask("What does the museum cost?")
+            await chat.until("turn.finished")
+            searches.clear()
+            await asyncio.to_thread(line.cut)
+            yield chat, line, searches
     await tap.close()
 
 
-async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_once(acme, searched):
-    port, line, searches = searched
-    async with Browser(acme, port).socket() as chat:
-        await chat.ask("What does the museum cost?")
-        await chat.until("turn.finished")
-        searches.clear()
-        await asyncio.to_thread(line.cut)
-        await chat.ask("And the harbour?")
-        while (event := await chat.next())["type"] != "error":
-            pass
-        assert event["code"] == "not_stored"
-        assert sum(one.new_trip for one in searches) == 1  # it may arrive in pieces
+async def test_while_a_question_cannot_be_stored_its_passages_are_looked_for_once(cut_off):
+    chat, _, searches = cut_off
+    await chat.ask("And the harbour?")
+    while (event := await chat.next())["type"] != "error":
+        pass
+    assert event["code"] == "not_stored"
+    assert sum(one.new_trip for one in searches) == 1  # it may arrive in pieces
 
 
-async def test_passages_of_a_question_stored_late_are_not_looked_for_anew(acme, searched):
+async def test_passages_of_a_question_stored_late_are_not_looked_for_anew(cut_off):
     """Only what the tenant's tables say of them is asked again."""
-    port, line, searches = searched
-    async with Browser(acme, port).socket() as chat:
-        await chat.ask("What does the museum cost?")
-        await chat.until("turn.finished")
-        searches.clear()
-        await asyncio.to_thread(line.cut)
-        await chat.ask("And the harbour museum?")
-        await asyncio.sleep(2.3)  # longer than the search waits for a connection, shorter than the question
-        await asyncio.to_thread(line.mend)
-        finished = await chat.until("turn.finished")
-        assert "12 euro" in finished["message"]["text"]
-        assert sum(one.new_trip for one in searches) == 1
+    chat, line, searches = cut_off
+    await chat.ask("And the harbour museum?")
+    await asyncio.sleep(2.3)  # longer than the search waits for a connection, shorter than the question
+    await asyncio.to_thread(line.mend)
+    finished = await chat.until("turn.finished")
+    assert "12 euro" in finished["message"]["text"]
+    assert sum(one.new_trip for one in searches) == 1
 
 
 async def test_a_slow_search_is_waited_for_and_not_begun_anew(acme):
