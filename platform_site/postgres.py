@@ -2,19 +2,17 @@
 
 from psycopg.conninfo import conninfo_to_dict
 
-POOL_SIZE = 8
 STATEMENT_SECONDS = 10  # somebody waits for it
 # a server or a network that vanished is noticed after 15 seconds, also between two statements
 VANISHED = {"keepalives_idle": 6, "keepalives_interval": 3, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 OURS = frozenset({"dbname", "user", "password", "host", "port", "options", "connect_timeout"})
 
 
-def database(
-    url: str, search_path: str, *, pooled: bool = True, pool_size: int = POOL_SIZE, patient: bool = False
-) -> dict:
+def database(url: str, search_path: str, *, pool_size: int = 0, patient: bool = False) -> dict:
     """An entry of DATABASES. Pooled connections go back after each piece of work, with nothing left on them.
 
-    patient  a statement may take as long as it needs: operators' work
+    pool_size  how many there are at most; 0: no pool
+    patient    a statement may take as long as it needs: operators' work
     """
     parts = conninfo_to_dict(url) if url else {}
     limit = "" if patient else f" -c statement_timeout={STATEMENT_SECONDS}s"
@@ -24,7 +22,7 @@ def database(
         "options": f"-c search_path={search_path} -c TimeZone=UTC -c lock_timeout=5s{limit}",
         "connect_timeout": 2,
     }
-    if pooled:
+    if pool_size:
         # a dead database must cost its callers 2 seconds, not the pool's default of 30
         options["pool"] = {
             "min_size": 0,

@@ -108,10 +108,10 @@ TEMPLATES = [
 DATABASES = {
     "default": postgres.database(env.database_url, "public", pool_size=env.database_pool_size),
     "platform": postgres.database(env.database_platform_url, "public", pool_size=env.database_pool_size, patient=True),
-    "provision": postgres.database(env.database_provision_url, "pg_catalog", pooled=False, patient=True),
+    "provision": postgres.database(env.database_provision_url, "pg_catalog", patient=True),
 }
 if env.database_owner_url:
-    DATABASES["owner"] = postgres.database(env.database_owner_url, "public", pooled=False, patient=True)
+    DATABASES["owner"] = postgres.database(env.database_owner_url, "public", patient=True)
 DATABASE_URL = env.database_url
 POOL_SIZE = env.database_pool_size
 

@@ -41,7 +41,7 @@ def ensure_provision_alias(database: "Database") -> str:
         return PROVISION
     alias = f"{PROVISION}:{database.alias}"
     if alias not in connections.settings:
-        _add(alias, postgres.database(provision_address(database), "pg_catalog", pooled=False, patient=True))
+        _add(alias, postgres.database(provision_address(database), "pg_catalog", patient=True))
     return alias
 
 
