@@ -39,12 +39,15 @@ class CircuitBreaker:
 
     @property
     def is_closed(self) -> bool:
-        """Whether anybody may ask it: the last who did were answered."""
+        """Whether anybody may ask it: it has not opened, or has been answered since."""
         return self._until is None
 
     @contextmanager
     def noting_failures(self, *, is_failure: Callable[[Exception], bool]) -> Iterator[None]:
-        """Inside, the service is asked, but its answer is read so late that it says nothing of now."""
+        """Inside, the service is asked, but answered so late that only a failure counts: an answer says nothing of now.
+
+        is_failure  whether what was raised inside means that the service does not answer
+        """
         began = self._now()
         try:
             yield

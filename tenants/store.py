@@ -78,7 +78,7 @@ class Sent:
     def __init__(self, *command: str | int):
         """Send it. Raises redis.RedisError; then it may have arrived all the same.
 
-        Silent already while one asker at a time finds out whether the server answers again: this one would say so late.
+        Silent also after OPEN_SECONDS, until somebody who waits was answered: this would be noticed too late.
         """
         if not _breaker.is_closed:
             raise Silent

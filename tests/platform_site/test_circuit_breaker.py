@@ -1,4 +1,5 @@
 import asyncio
+import contextlib
 
 import pytest
 
@@ -32,6 +33,14 @@ def ask(breaker: CircuitBreaker, error: BaseException | None = None) -> bool:
     except (ValueError, TimeoutError, NotAsked, KeyboardInterrupt, asyncio.CancelledError) as raised:
         assert raised is error
     return True
+
+
+def ask_ahead(breaker: CircuitBreaker, error: Exception | None = None, meanwhile=lambda: None) -> None:
+    """Ask, and read the answer late; error: what came of it; meanwhile: what others do."""
+    with contextlib.suppress(TimeoutError), breaker.noting_failures(is_failure=lambda e: bool(is_failure(e))):
+        meanwhile()
+        if error:
+            raise error
 
 
 class Clock:
@@ -84,3 +93,32 @@ def test_whoever_was_to_find_out_and_learned_nothing_leaves_it_to_the_next(nothi
     clock.seconds += 10
     assert ask(breaker, nothing)
     assert ask(breaker, TimeoutError()) and not ask(breaker)
+
+
+def test_an_answer_that_is_read_late_does_not_close_it():
+    breaker = CircuitBreaker(10)
+    ask_ahead(breaker, meanwhile=lambda: ask(breaker, TimeoutError()))
+    assert breaker.is_open and not breaker.is_closed
+
+
+def test_a_failure_that_is_noticed_late_opens_it_unless_others_were_answered_meanwhile():
+    clock = Clock()
+    breaker = CircuitBreaker(10, now=clock)
+
+    def others():
+        clock.seconds += 1
+        ask(breaker)
+
+    ask_ahead(breaker, TimeoutError(), meanwhile=others)
+    assert breaker.is_closed
+    ask_ahead(breaker, TimeoutError())
+    assert breaker.is_open
+
+
+def test_one_that_may_be_asked_again_is_closed_only_once_it_was_answered():
+    clock = Clock()
+    breaker = CircuitBreaker(10, now=clock)
+    ask(breaker, TimeoutError())
+    clock.seconds += 10
+    assert not breaker.is_open and not breaker.is_closed
+    assert ask(breaker) and breaker.is_closed
