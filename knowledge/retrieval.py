@@ -1,11 +1,16 @@
 """Finds the passages that answer a question."""
 
 import logging
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from django.db import connections
+from django.conf import settings
+from django.db import OperationalError, connections
 
 from knowledge import embedder, sparse, vectors
 from knowledge.models import KnowledgeBase
@@ -23,6 +28,13 @@ MIN_COVERAGE = 0.20  # beside a model: of the best keyword score that a passage 
 MIN_OF_BEST = 0.25  # by keywords alone. Not of the best possible: in a tenant's own subject no word is rare
 LANGUAGE_SECONDS = 60
 WIDER = 200  # passages asked for when too many of the first cannot be shown
+PLACE_SECONDS = 0.05  # for which a look into the tables waits for those before it, each of which takes a millisecond
+
+_places: dict[tuple[str, int], threading.BoundedSemaphore] = {}  # by alias and tenant id
+
+
+class TablesBusy(OperationalError):
+    """As many look into the tenant's tables as may; it may be a lock that keeps them. Tried again like one away."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +87,7 @@ class Candidates:
 def find(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Retrieved:
     """Look for passages in these knowledge bases; none may come.
 
-    Raises  VectorStoreDown
+    Raises  VectorStoreDown, TablesBusy
     """
     return choose(find_candidates(question, bases=bases, limit=limit))
 
@@ -83,7 +95,7 @@ def find(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Retrieve
 def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) -> Candidates:
     """The first half of ``find``, which asks the vector store.
 
-    Raises  VectorStoreDown
+    Raises  VectorStoreDown, TablesBusy
     """
     question = question[:MOST_CHARACTERS]
     words = _words(question, bases)
@@ -94,7 +106,7 @@ def find_candidates(question: str, *, bases: list[UUID], limit: int = PASSAGES) 
 def choose(found: Candidates) -> Retrieved:
     """The second half of ``find``, which asks the tenant's tables.
 
-    Raises  VectorStoreDown
+    Raises  VectorStoreDown, TablesBusy
     """
     hits, size = found.hits, 2 * found.limit
     while True:
@@ -123,7 +135,8 @@ def _words(question: str, bases: list[UUID]) -> sparse.Sparse:
 
 
 def _read_languages(*bases: UUID) -> list[str]:
-    return sorted(set(KnowledgeBase.objects.filter(pk__in=bases).values_list("language", flat=True)))
+    with _place():
+        return sorted(set(KnowledgeBase.objects.filter(pk__in=bases).values_list("language", flat=True)))
 
 
 _languages = TenantCache(_read_languages, LANGUAGE_SECONDS)  # they hardly ever change, and a chat waits
@@ -159,6 +172,29 @@ def _look_up(hits: "list[vectors.Hit]") -> list[Found]:
     """What stands in the tenant's tables now: the vector store may be ahead of them, or behind."""
     if not hits:
         return []
-    found = connections[current().alias].alone(STANDING, {"ids": [hit.id for hit in hits]})
+    with _place():
+        found = connections[current().alias].alone(STANDING, {"ids": [hit.id for hit in hits]})
     rows = {row[1]: row for row in found}
     return [Found(*rows[hit.id], hit.score) for hit in hits if hit.id in rows]
+
+
+@contextmanager
+def _place() -> Iterator[None]:
+    """A quarter of this process's connections to a database, at least one, are for one tenant's searches.
+
+    Where its tables are locked, questions are stored with the others: its own, and its neighbours'.
+    Raises  TablesBusy
+    """
+    key = current().alias, current().id
+    places = _places.get(key) or _places.setdefault(key, threading.BoundedSemaphore(max(1, settings.POOL_SIZE // 4)))
+    if not places.acquire(blocking=False):
+        give_connections_back()
+        if not places.acquire(timeout=PLACE_SECONDS):
+            raise TablesBusy
+    try:
+        yield
+    finally:
+        places.release()
+
+
+os.register_at_fork(after_in_child=_places.clear)  # who holds them did not come along

@@ -74,7 +74,7 @@ class Environment(BaseSettings):
     s3_secret_access_key: str = ""
     s3_region: str = ""
 
-    database_pool_size: int = Field(8, ge=1)
+    database_pool_size: int = Field(8, ge=2)  # with one, a search that waits would keep all others from it
     upload_bytes: int = 25 * 1024 * 1024
     move_ahead_bytes: int = 100_000_000
     offline_token_seconds: float = 0.01

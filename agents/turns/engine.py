@@ -6,7 +6,6 @@ Whoever iterates forwards the events: the chat's websocket, the REST stream, a t
 import asyncio
 import json
 import logging
-import threading
 import time
 from collections.abc import AsyncIterator
 from concurrent.futures import Future
@@ -29,7 +28,6 @@ from knowledge import retrieval
 from knowledge.errors import VectorStoreDown
 from metering import limits
 from metering.errors import LimitReached
-from platform_site.postgres import POOL_SIZE
 from tenants.context import TenantRef, begin_for, current, run_for
 from tenants.errors import TenantMoved
 
@@ -38,8 +36,6 @@ REQUEST_HUMAN = "request_human"  # the tool that the engine acts on
 # For which a stored question waits for its search before its sender is told; short, because others need the thread
 SEARCH_SECONDS = 0.1
 LOOKING_SECONDS = 10  # for which an answer waits for its search, in line with others'
-# Searches ask a tenant's tables beside the storing of questions, and where those are locked must leave it connections
-_looking_up = threading.BoundedSemaphore(POOL_SIZE // 2)
 
 
 @dataclass
@@ -124,21 +120,31 @@ async def take_turn(
 
 
 async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) -> Prepared:
-    """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need.
+    """What ``prepare`` gives. Its search is awaited here, where it holds no thread that others need."""
+    return await patience.run(tenant, prepare, opened, None, await _searched(tenant, opened, search))
 
-    Only where the database failed before the vector store was asked, the thread that prepares searches once more.
+
+async def _searched(tenant: TenantRef, opened: Opened, search: Future | None) -> Future | None:
+    """The search, ended. Begun again, for patience.ASKING_SECONDS, where the database failed before it found anything.
+
+    None: the agent has no documents to look into
     """
-    search = search or await patience.run(tenant, _search_for, opened)
-    if search:
+    deadline = time.monotonic() + patience.ASKING_SECONDS
+    while True:
+        search = search or await patience.run(tenant, _search_for, opened)
+        if search is None:
+            return None
         ended = asyncio.wrap_future(search)
         await asyncio.wait({ended}, timeout=LOOKING_SECONDS)
         if not ended.done():
             ended.cancel()  # and with it the search, if it has not begun: others wait behind it
-            search = Future()
-            search.set_exception(VectorStoreDown())
-        elif isinstance(ended.exception(), DatabaseError | TenantMoved):
-            search = None
-    return await patience.run(tenant, prepare, opened, None, search)
+            given_up = Future()
+            given_up.set_exception(VectorStoreDown())
+            return given_up
+        if not isinstance(ended.exception(), DatabaseError | TenantMoved) or time.monotonic() > deadline:
+            return search
+        search = None
+        await asyncio.sleep(patience.AGAIN_SECONDS)
 
 
 def prepare(opened: Opened, version: AgentVersion | None = None, search: Future | None = None) -> Prepared:
@@ -146,7 +152,7 @@ def prepare(opened: Opened, version: AgentVersion | None = None, search: Future 
 
     version  that answers, if it is known
     search   of ``begin_search`` for this question
-    Raises   LimitReached; TimeoutError: the search takes longer than anybody should wait for it here
+    Raises   LimitReached; retrieval.TablesBusy; TimeoutError: the search takes longer than may be waited for here
     """
     version = version or publishing.answering(opened.agent_id, opened.channel)
     passages = _passages(opened.question, version.knowledge_base_ids, search)
@@ -170,15 +176,11 @@ def begin_search(question: str, version: AgentVersion) -> Future | None:
 
 def _search(question: str, bases: list[UUID]) -> Search:
     candidates = retrieval.find_candidates(question, bases=bases)
-    if not _looking_up.acquire(blocking=False):
-        return Search(candidates, None)
     try:
         return Search(candidates, retrieval.choose(candidates).passages)
     except (DatabaseError, TenantMoved) as error:
         logger.info("passages not looked up yet", extra={"error": type(error).__name__})
         return Search(candidates, None)
-    finally:
-        _looking_up.release()
 
 
 def _passages(question: str, bases: list[UUID], search: Future | None) -> list[retrieval.Found] | None:

@@ -32,5 +32,5 @@ async def run(
         except OperationalError as error:
             if not wanted() or loop.time() > deadline:
                 raise
-            logger.warning("database away: trying again", extra={"error": type(error.__cause__ or error).__name__})
+            logger.warning("database away or busy", extra={"error": type(error.__cause__ or error).__name__})
         await asyncio.sleep(AGAIN_SECONDS)

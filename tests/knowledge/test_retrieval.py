@@ -1,8 +1,10 @@
 """retrieval.find: the passages that answer, from ready documents of the asked bases only."""
 
+from contextlib import ExitStack
 from urllib.parse import urlsplit
 
 import pytest
+from django.conf import settings
 from django.db import connections
 
 from knowledge import bases, embedder, retrieval
@@ -116,6 +118,21 @@ def test_each_base_is_searched_in_its_language(acme):
         KnowledgeBase.objects.filter(pk=bases.ensure_default().pk).update(language="de")
     read_here(acme, unheard_of(acme, "Die Häuser sind gestrichen.", "a.md"))
     assert found(acme, "Wann wird das Haus gestrichen?")
+
+
+def test_only_who_looks_into_busy_tables_is_told_so(acme, globex):
+    for tenant in (acme, globex):
+        read_here(tenant, unheard_of(tenant, TEXT, "house rules.md"))
+        assert found(tenant, "May my dog come?")
+    with ExitStack() as taken:
+        with acting_for(acme):
+            for _ in range(settings.POOL_SIZE // 4):
+                taken.enter_context(retrieval._place())
+        with pytest.raises(retrieval.TablesBusy):
+            found(acme, "May my dog come?")
+        assert found(acme, "Wie teuer ist ein Zahnimplantat?") == []
+        assert found(globex, "May my dog come?")
+    assert found(acme, "May my dog come?")
 
 
 def test_who_waits_for_the_vector_store_holds_no_connection(acme, settings):
