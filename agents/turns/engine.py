@@ -127,7 +127,7 @@ async def _prepared(tenant: TenantRef, opened: Opened, search: Future | None) ->
 async def _searched(tenant: TenantRef, opened: Opened, search: Future | None) -> Future | None:
     """The search, ended. Begun again, for patience.ASKING_SECONDS, where the database failed before it found anything.
 
-    None: the agent has no documents to look into
+    None: the agent has no documents to look into. Raises DatabaseError, TenantMoved
     """
     deadline = time.monotonic() + patience.ASKING_SECONDS
     while True:
@@ -141,8 +141,10 @@ async def _searched(tenant: TenantRef, opened: Opened, search: Future | None) ->
             given_up = Future()
             given_up.set_exception(VectorStoreDown())
             return given_up
-        if not isinstance(ended.exception(), DatabaseError | TenantMoved) or time.monotonic() > deadline:
+        if not isinstance(ended.exception(), DatabaseError | TenantMoved):
             return search
+        if time.monotonic() > deadline:
+            raise ended.exception()
         search = None
         await asyncio.sleep(patience.AGAIN_SECONDS)
 
