@@ -108,9 +108,10 @@ async def open_chats(tenant: TenantRef, port: int) -> AsyncIterator[list[Chat]]:
         yield [await stack.enter_async_context(Browser(tenant, port).socket()) for _ in range(ASKING)]
 
 
-async def test_questions_are_stored_though_their_searches_wait_for_a_locked_table(acme, provision):
+@pytest.mark.parametrize("pool_size", ["8", "4"])
+async def test_questions_are_stored_though_their_searches_wait_for_a_locked_table(acme, provision, pool_size):
     """Searches go on beside the storing, and take connections from the same pool."""
-    with web_process(DATABASE_POOL_SIZE="4") as port:
+    with web_process(DATABASE_POOL_SIZE=pool_size) as port:
         async with open_chats(acme, port) as chats:
             for chat in chats:
                 await answered(chat, "Hello?")
