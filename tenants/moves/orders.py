@@ -263,7 +263,7 @@ def _check_place(target: Database, *, is_kept: bool) -> None:
 
 def _verify_again(move: Move) -> None:
     """Rows may have come and gone since the switch; tables and columns may only have come."""
-    if move.source is None:
+    if not remains.is_kept(move):
         return
     here = role_name(move.tenant.database_id, move.tenant_id)
     there = role_name(move.source.pk, move.tenant_id)

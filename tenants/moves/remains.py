@@ -28,6 +28,14 @@ def drop_old(move: Move, state: str) -> None:
     move.save(update_fields=["state", "source"])
 
 
+def is_kept(move: Move) -> bool:
+    """Whether the old copy is there. What dropped it may have been killed before it dropped the rest."""
+    source = move.source
+    if source is None or source.state == Database.State.DROPPING:
+        return False
+    return schemas.owner_of(source, move.old_schema) == role_name(source.pk, move.tenant_id)
+
+
 def give_up(move: Move, state: str, error: str) -> Move:
     """Throw the copy away. The tenant has not noticed anything but a pause.
 

@@ -15,13 +15,13 @@ from django.utils import timezone
 from agents.conversations.models import EndUser, Message
 from platform_site.errors import Conflict
 from platform_site.tasks import HEARTBEAT_KEY
-from tenants import context, lifecycle, store
+from tenants import context, lifecycle, relocation, schemas, servers, store
 from tenants.context import acting_for, acting_for_platform
-from tenants.models import Database, Move
+from tenants.models import Database, Move, role_name
 from tenants.moves import exclusion, orders, running, steps
 from tests.agents.chatting import Browser
 from tests.conftest import FULL, until
-from tests.tenants.moving import content, opened_for_moves, traces
+from tests.tenants.moving import content, move_to, opened_for_moves, traces
 from tests.threads import in_thread
 
 logger = logging.getLogger(__name__)
@@ -132,6 +132,38 @@ def test_r15_a_move_killed_before_the_switch_can_be_cancelled(full, mortal, step
     assert content(full) == before
     assert traces(full) == ({("home", True)}, {full.role})
     assert opened_for_moves() == orphans
+
+
+def leave_half(move: Move, last: str) -> None:
+    """Drop as much of its old copy as a finish did that was killed after this."""
+    source = move.source
+    schemas.drop(source, move.old_schema, role_name(source.pk, move.tenant_id))
+    if last != "schema":
+        Database.objects.filter(pk=source.pk).update(state=Database.State.DROPPING)
+    if last == "database":
+        with servers.connected(source) as server:
+            server.execute(f"drop database {source.database_name} with (force)")
+
+
+@pytest.mark.parametrize("last", ["schema", "mark", "database"])
+def test_a_finish_killed_after_it_dropped_something_drops_the_rest_the_next_time(full, last):
+    orphans = opened_for_moves()
+    move = move_to(full)
+    with acting_for_platform("a test"):
+        back = running.run(orders.plan_back(orders.find(move.pk.hex), by="a test"))
+        leave_half(back, last)
+        assert orders.finish(orders.find(back.pk.hex)).state == "done"
+    assert traces(full) == ({("home", True)}, {full.role})
+    assert opened_for_moves() <= orphans
+
+
+def test_a_finish_killed_in_a_shared_database_is_over_the_next_time(full, second):
+    move = move_to(full, second)
+    with acting_for_platform("a test"):
+        leave_half(move, "schema")
+        relocation.carry_out_finish(move.pk)
+        assert Move.objects.get(pk=move.pk).state == "done"
+    assert traces(full)[0] == {(second.name, True)}
 
 
 def test_a_move_that_was_only_ordered_is_left_to_whom_it_was_ordered_of_for_a_moment(acme, second):

@@ -94,6 +94,13 @@ def carried_out(tenant) -> Move:
     return move_of(tenant)
 
 
+def finished(move) -> Move:
+    """The move, once its old copy was to go: here, or by a worker; what kept it from that is tried again, as always."""
+    with acting_for_platform("a test"):
+        relocation.carry_out_finish(move.pk)
+        return Move.objects.get(pk=move.pk)
+
+
 def actions_of(tenant) -> list[tuple[str, str]]:
     """What the trail says: action and who."""
     with acting_for(tenant):
@@ -140,9 +147,7 @@ def test_an_operator_moves_a_tenant_watches_takes_it_back_and_lets_the_old_copy_
 
     assert "The way back goes with it" in browser.get(url("tenants_move_finish", back.pk)).content.decode()
     browser.post(url("tenants_move_finish", back.pk))
-    with acting_for_platform("a test"):
-        relocation.carry_out_finish(back.pk)
-    until(lambda: move_of(homing).state == "done")
+    until(lambda: finished(back).state == "done")
     assert browser.get(url("tenants_move_progress", back.pk)).json()["actions"] == []
     done = [action for action, by in actions_of(homing) if by == operator.email]
     assert done == ["tenant.move_ordered", "tenant.moved", "tenant.move_back_ordered", "tenant.moved",
