@@ -25,7 +25,7 @@ def drop_old(move: Move, state: str) -> None:
             openings.drop_dedicated(source, by=move.ordered_by)
             move.source = None
     move.state = state
-    move.save(update_fields=["state", "source"])
+    move.save(update_fields=["state", "source", "error"])
 
 
 def is_kept(move: Move) -> bool:

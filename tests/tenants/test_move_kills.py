@@ -160,9 +160,13 @@ def test_a_finish_killed_after_it_dropped_something_drops_the_rest_the_next_time
 def test_a_finish_killed_in_a_shared_database_is_over_the_next_time(full, second):
     move = move_to(full, second)
     with acting_for_platform("a test"):
+        with exclusion.alone(move):
+            relocation.carry_out_finish(move.pk)
+        assert "Another process" in Move.objects.get(pk=move.pk).error
         leave_half(move, "schema")
         relocation.carry_out_finish(move.pk)
-        assert Move.objects.get(pk=move.pk).state == "done"
+        move.refresh_from_db()
+        assert (move.state, move.error) == ("done", "")
     assert traces(full)[0] == {(second.name, True)}
 
 
