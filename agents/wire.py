@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Annotated, Literal
 from uuid import UUID
 
+import orjson
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from platform_site.errors import PlatformError
@@ -321,6 +322,11 @@ NUMBERED = (Waiting, Delta, ToolStarted, ToolFinished, Citations)  # within a tu
 DURABLE = (Accepted, TurnFinished, MessageEvent, StateEvent)  # in Postgres, by ``seq`` of the conversation
 
 
-def server_frame(events: list) -> str:
+def as_json(events: list[Event]) -> bytes:
+    """What EVENTS reads. orjson touches much less memory than pydantic's union, whose is cold after every sleep."""
+    return orjson.dumps(events, default=vars, option=orjson.OPT_UTC_Z)
+
+
+def server_frame(events: list[Event]) -> str:
     """The JSON text of one server frame."""
-    return '{"events":' + EVENTS.dump_json(events).decode() + "}"
+    return '{"events":' + as_json(events).decode() + "}"

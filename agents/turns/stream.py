@@ -199,7 +199,7 @@ def _part(source: Source) -> tuple[int, bytes]:
     number = log.last_number
     events = [*log.events[source.written :], *([log.ended] if log.ended else [])]
     with acting_for(source.tenant):
-        body = crypto.seal(wire.EVENTS.dump_json(events), bound_to=place(log.turn, f"{log.attempt}-{number}"))
+        body = crypto.seal(wire.as_json(events), bound_to=place(log.turn, f"{log.attempt}-{number}"))
     return number, body
 
 
