@@ -51,12 +51,15 @@ class EventSplitter:
         *whole, self._tail = (self._tail + data).replace(b"\r\n", b"\n").split(b"\n\n")
         if len(self._tail) > EVENT_BYTES:
             raise ValueError("an event has no end")
-        return [payload for payload in map(_payload, whole) if payload]
+        payloads = []
+        for event in whole:
+            is_plain = event.startswith(b"data: ") and b"\n" not in event  # as nearly all are
+            if payload := event[6:] if is_plain else _payload(event):
+                payloads.append(payload)
+        return payloads
 
 
 def _payload(event: bytes) -> bytes:
-    if event.startswith(b"data: ") and b"\n" not in event:  # as nearly all are
-        return event.removeprefix(b"data: ")
     lines = (line.partition(b":")[2] for line in event.split(b"\n") if line.startswith(b"data:"))
     return b"\n".join(line.removeprefix(b" ") for line in lines)
 
@@ -86,35 +89,39 @@ class Answer:
         """Grows whenever the model says something, be it text or part of a tool call."""
         return self._characters + len(self._calls)
 
-    def take_event(self, payload: bytes) -> str:
-        """Take the data of one server-sent event; return the text it adds."""
-        if payload == b"[DONE]":
-            self.ended = True
-            return ""
-        try:
-            return self.take(orjson.loads(payload))
-        except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError):
-            self.broken = True
-            return ""
-
-    def take(self, chunk: dict) -> str:
-        """Take one ``chat.completion.chunk``; return the text it adds. Raises OverflowError: too much."""
-        if chunk.get("error"):
-            self.broken = True
-        self.reported = chunk.get("usage") or self.reported
-        text = ""
-        for choice in chunk.get("choices") or ():
-            if choice.get("index"):  # only one answer was asked for
+    def take_events(self, payloads: list[bytes]) -> str:
+        """Take the data of server-sent events; return the text they add. Raises OverflowError: too much."""
+        texts = []
+        for payload in payloads:
+            if payload == b"[DONE]":
+                self.ended = True
                 continue
-            delta = choice.get("delta") or {}
-            text += (delta.get("content") or "") + (delta.get("refusal") or "")
-            for part in delta.get("tool_calls") or ():
-                self._take_call(part)
-            self.reason = choice.get("finish_reason") or self.reason
+            try:
+                self._take(orjson.loads(payload), texts)
+            except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError):
+                self.broken = True
+        text = "".join(texts)
         if text:
             self._count(len(text))
             self.text_bytes += len(text.encode("utf-8", "replace"))
         return text
+
+    def _take(self, chunk: dict, texts: list[str]) -> None:
+        """Take one ``chat.completion.chunk``."""
+        if chunk.get("error"):
+            self.broken = True
+        self.reported = chunk.get("usage") or self.reported
+        for choice in chunk.get("choices") or ():
+            if choice.get("index"):  # only one answer was asked for
+                continue
+            delta = choice.get("delta") or {}
+            if content := delta.get("content"):
+                texts.append("" + content)  # TypeError: it is no text
+            if refusal := delta.get("refusal"):
+                texts.append("" + refusal)
+            for part in delta.get("tool_calls") or ():
+                self._take_call(part)
+            self.reason = choice.get("finish_reason") or self.reason
 
     def _take_call(self, part: dict) -> None:
         call = self._calls.setdefault(part.get("index") or 0, {"id": "", "name": "", "arguments": ""})

@@ -38,7 +38,7 @@ async def from_body(raw, answer: Answer) -> AsyncIterator[str]:
     splitter = EventSplitter()
     with _counted():
         async for data in raw.aiter_bytes():
-            yield "".join(map(answer.take_event, splitter.feed(data)))
+            yield answer.take_events(splitter.feed(data))
             if answer.begun and not answer.ended:
                 with _unread(raw):
                     await asyncio.sleep(_glance())
@@ -86,7 +86,8 @@ async def from_chunks(response, answer: Answer) -> AsyncIterator[str]:
         await response.fetch_stream()
     response.completion_stream = marks.watched(response.completion_stream)
     async for chunk in response:
-        yield answer.take_event(json.dumps(chunk.model_dump(exclude_none=True)).encode())  # no half characters
+        payload = json.dumps(chunk.model_dump(exclude_none=True)).encode()  # no half characters
+        yield answer.take_events([payload])
     answer.ended = marks.finished or marks.opaque
     if not marks.opaque:
         answer.reported = marks.usage and (answer.reported or marks.usage)

@@ -174,8 +174,7 @@ def test_r7_every_cut_of_the_bytes_is_incomplete_for_our_reader():
     for cut in range(len(body)):
         answer, splitter = Answer(), EventSplitter()
         for start in range(0, cut, 50):
-            for payload in splitter.feed(body[start : min(cut, start + 50)]):
-                answer.take_event(payload)
+            answer.take_events(splitter.feed(body[start : min(cut, start + 50)]))
         assert answer.result() == ([], Finish("incomplete")), cut
 
 
@@ -242,19 +241,28 @@ async def test_r8_half_a_character_breaks_the_answer_but_not_us(server, model):
 
 @pytest.mark.parametrize(
     "payload",
-    [b"[]", b'"x"', b"7", b'{"choices": 3}', b'{"choices": ["x"]}', b'{"choices": [{"delta": {"content": 5}}]}'],
+    [
+        b"[]",
+        b'"x"',
+        b"7",
+        b'{"choices": 3}',
+        b'{"choices": ["x"]}',
+        b'{"choices": [{"delta": {"content": 5}}]}',
+        b'{"choices": [{"delta": {"content": ["x"]}}]}',
+        b'{"choices": [{"delta": {"refusal": {"x": 1}}}]}',
+    ],  # fmt: skip
 )
 def test_r8_events_of_another_shape_break_the_answer_but_not_us(payload):
     answer = Answer()
-    answer.take_event(payload)
-    answer.take_event(b'{"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}')
-    answer.take_event(b"[DONE]")
+    answer.take_events([payload])
+    answer.take_events([b'{"choices": [{"delta": {"content": "x"}, "finish_reason": "stop"}]}'])
+    answer.take_events([b"[DONE]"])
     assert answer.result() == ([], Finish("incomplete"))
 
 
 def test_r8_an_answer_or_an_event_without_end_is_given_up():
     with pytest.raises(OverflowError):
-        Answer().take({"choices": [{"delta": {"content": "x" * (ANSWER_CHARACTERS + 1)}}]})
+        Answer().take_events([b'{"choices": [{"delta": {"content": "%b"}}]}' % (b"x" * (ANSWER_CHARACTERS + 1))])
     splitter = EventSplitter()
     with pytest.raises(ValueError, match="no end"):
         for _ in range(100):
@@ -269,7 +277,7 @@ def test_events_may_end_in_either_way_and_hold_comments():
 
 async def test_an_error_inside_the_stream_is_unavailable_before_the_first_word():
     answer = Answer()
-    answer.take_event(b'{"error": {"message": "overloaded"}}')
+    answer.take_events([b'{"error": {"message": "overloaded"}}'])
     assert answer.broken
     assert not answer.begun
 
