@@ -49,7 +49,13 @@ class Body:
         body = httpx.Response(self._answer.status, content=self.aiter_bytes())
         return aiter(AsyncStream(cast_to=ChatCompletionChunk, response=body, client=self._client))
 
-    # --- what agents.answer_reading reads
+    # --- what agents.answer_reading reads, of it or of litellm's stream around it
+
+    custom_llm_provider = "openai"
+
+    @property
+    def completion_stream(self) -> "Body":
+        return self
 
     @property
     def response(self) -> "Body":
@@ -86,7 +92,7 @@ class _RawCompletions:
         """Send the body as it is. Raises openai.APITimeoutError, APIConnectionError, APIStatusError."""
         body |= body.pop("extra_body", None) or {}
         url = str(self._client.base_url).rstrip("/") + "/chat/completions"
-        limits = aiohttp.ClientTimeout(sock_connect=timeout.connect, sock_read=timeout.read)
+        limits = aiohttp.ClientTimeout(sock_connect=timeout.connect)  # for reading, agents.llm has shorter ones
         try:
             response = await self._client.session.post(
                 yarl.URL(url, encoded=True), headers=self._headers(extra_headers), data=orjson.dumps(body),

@@ -4,7 +4,8 @@ For each request litellm works out anew which parameters the model takes, under 
 That is two thirds of what a request costs, and comes out the same where only the texts differ. So the first request of
 a kind goes through ``litellm.completion``: the coroutine that it returns, not begun yet, says what litellm calls its
 handler for OpenAI's client with. The next of that kind calls this handler itself, which as before makes the body from
-the messages, sends it and wraps the answer. Where litellm returns anything else, nothing is kept.
+the messages and sends it. What litellm would wrap an answer in is left out where we read the body ourselves. Where
+litellm returns anything else, nothing is kept.
 """
 
 import inspect
@@ -15,12 +16,21 @@ from types import MethodType
 
 import orjson
 
+from agents import answer_reading
+
 HANDLER = "OpenAIChatCompletion.async_streaming"
 OF_ONE_REQUEST = {"messages", "user", "api_key", "client", "litellm_logging_obj"}
 HANDED_ON = {"self", "messages", "client", "logging_obj", "api_key", "optional_params", "litellm_params"}
 # Shared by all requests of a kind, so nothing that litellm's stream writes into: not "metadata"
 NOTED = ("api_base", "custom_llm_provider", "merge_reasoning_content_in_choices", "model_info")
 MOST = 1024  # of about 5 KB each, and twice the tools
+
+
+class _Answered(BaseException):
+    """The provider has begun to answer, and nothing is left for litellm to do. Exceptions litellm would deal with."""
+
+    def __init__(self, body):
+        self.body = body
 
 
 @dataclass(frozen=True)
@@ -33,16 +43,19 @@ class _Kind:
     settings: dict  # litellm's own
     noted: dict  # of those, what litellm's stream asks for
 
-    def call(self, arguments: dict, messages: list[dict]) -> Coroutine:
+    async def call(self, arguments: dict, messages: list[dict]):
         client, notes = arguments["client"], arguments["litellm_logging_obj"]
         user = {"user": arguments["user"]} if "user" in self.parameters else {}
         parameters, settings = self.parameters | user, self.settings | {"api_key": client.api_key}
         # as much as litellm's stream looks at
         notes.model_call_details |= {"custom_llm_provider": "openai", "litellm_params": self.noted}
-        return self.handler.async_streaming(
-            **self.named, messages=messages, optional_params=parameters, litellm_params=settings,
-            api_key=client.api_key, client=client, logging_obj=notes,
-        )  # fmt: skip
+        try:
+            return await self.handler.async_streaming(
+                **self.named, messages=messages, optional_params=parameters, litellm_params=settings,
+                api_key=client.api_key, client=client, logging_obj=notes,
+            )  # fmt: skip
+        except _Answered as answered:
+            return answered.body
 
 
 class Kinds:
@@ -56,7 +69,10 @@ class Kinds:
         self._known: dict[bytes, _Kind] = {}
 
     def call(self, arguments: dict) -> Coroutine:
-        """The coroutine that makes the request and returns litellm's stream. arguments: ``litellm.completion``'s."""
+        """The coroutine that makes the request and returns litellm's stream, or the body that it would read.
+
+        arguments  of ``litellm.completion``
+        """
         messages = self._litellm.utils.validate_and_fix_openai_messages(arguments["messages"])
         name = _name(arguments)
         if kind := self._known.get(name):
@@ -90,14 +106,21 @@ def _learned(made: Coroutine, arguments: dict, messages: list[dict]) -> _Kind | 
     del named["api_key"]
     parameters = {name: "" if name == "user" else value for name, value in parameters.items()}
     noted = {name: settings[name] for name in NOTED if settings.get(name)}
-    return _Kind(_untimed(handler), named, parameters, settings | {"api_key": None}, noted)
+    return _Kind(_brief(handler), named, parameters, settings | {"api_key": None}, noted)
 
 
-def _untimed(handler):
-    """The handler without litellm's notes of how long each request took: a task for each, and nobody reads them."""
+def _brief(handler):
+    """The handler without what follows a provider's first bytes: a task that notes how long it took, and a wrapper."""
     timed = getattr(type(handler), "make_openai_chat_completion_request", None)
     if not hasattr(timed, "__wrapped__"):
         return handler
-    untimed = copy(handler)
-    untimed.make_openai_chat_completion_request = MethodType(timed.__wrapped__, untimed)
-    return untimed
+
+    async def request(itself, **named):
+        headers, response = await timed.__wrapped__(itself, **named)
+        if answer_reading.raw_body(response):
+            raise _Answered(response)
+        return headers, response
+
+    brief = copy(handler)
+    brief.make_openai_chat_completion_request = MethodType(request, brief)
+    return brief

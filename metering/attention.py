@@ -11,11 +11,13 @@ from metering import operations
 from metering.usage import NEARLY_PERCENT
 from platform_site.tasks import HEARTBEAT_KEY
 from tenants import room, store
+from tenants.keys import system_key
 from tenants.models import Database, DomainClaim, Move, Tenant
 
 STUCK_AFTER = timedelta(minutes=10)
 FAILED_WITHIN = timedelta(days=1)
 SHOWN = 10
+SLOW_READING_KEY = system_key("models", "slow reading")  # the version of a litellm whose answers are read by itself
 
 
 @dataclass(frozen=True)
@@ -35,6 +37,7 @@ def notices() -> list[Notice]:
     return [
         *_silent_worker(),
         *_no_room(),
+        *_slow_reading(),
         *_moves(),
         *_unfinished_tenants(),
         *_sharing_though_regulated(),
@@ -114,3 +117,17 @@ def _silent_worker() -> list[Notice]:
         return [Notice("Valkey", "It does not answer. Chats go on; limits are kept by the ledger.", "Down", "bad")]
     text = "No worker or no clock runs: documents are not read, and usage does not reach these pages."
     return [Notice("Background work", text, "Silent", "bad")]
+
+
+def _slow_reading() -> list[Notice]:
+    try:
+        installed = store.client().get(SLOW_READING_KEY)
+    except RedisError:  # _silent_worker says so
+        return []
+    if installed is None:
+        return []
+    text = (
+        f"Answers are read at ten times the processor time: the installed litellm {installed.decode()} keeps them from "
+        "Atrium. Install the version that requirements.txt names."
+    )
+    return [Notice("Models", text, "Slow", "warn")]

@@ -1,14 +1,19 @@
 """Requests whose parameters litellm has worked out before: the same bodies, and nothing of the request before them."""
 
 import asyncio
+import math
 
 import pytest
 
-from agents import llm
+from agents import llm, slow_reading
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Request
 from agents.request_kinds import HANDLER, MOST, Kinds
+from metering import attention
+from tenants import store
+from tenants.context import acting_for_platform
 from tests.doubles import Reply, openai_server
+from tests.threads import in_thread
 
 TOOL = {"type": "function", "function": {"name": "look_up", "description": "", "parameters": {"type": "object"}}}
 CALL = {"id": "call_0", "type": "function", "function": {"name": "look_up", "arguments": '{"for": "it"}'}}
@@ -109,6 +114,33 @@ async def test_of_a_known_kind_litellm_notes_no_times(server, counting, monkeypa
         await sent(server, request)
         await asyncio.sleep(0)  # it notes in tasks
         assert len(noted) == 1
+
+
+async def test_the_body_of_a_known_kind_is_read_without_litellms_wrapper(server, counting, monkeypatch):
+    await sent(server, another(server))
+    monkeypatch.delattr("litellm.llms.openai.openai.CustomStreamWrapper")
+    await sent(server, question(server))
+    assert counting.count == 1
+
+
+async def test_operators_are_told_of_a_litellm_that_hides_the_body(server, counting, monkeypatch):
+    monkeypatch.setattr("agents.openai_client.Body.response", None)
+    monkeypatch.setattr(slow_reading, "_said_at", -math.inf)
+    requests = [question(server, messages=[{"role": "user", "content": f"[[say=answer {n}]]"}]) for n in range(3)]
+    for n, request in enumerate(requests):
+        given = [event async for event in llm.stream(request)]
+        assert "".join(event.text for event in given if isinstance(event, llm.Delta)) == f"answer {n}"
+        assert given[-1].reason == "stop"
+    try:
+        assert await asyncio.to_thread(in_thread, told) == ["Slow"]
+    finally:
+        store.client().delete(attention.SLOW_READING_KEY)
+    assert await asyncio.to_thread(in_thread, told) == []
+
+
+def told() -> list[str]:
+    with acting_for_platform("a test"):
+        return [notice.label for notice in attention.notices() if notice.subject == "Models"]
 
 
 async def test_another_address_is_another_kind(server, counting):
