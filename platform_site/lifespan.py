@@ -3,6 +3,7 @@
 import asyncio
 import gc
 import logging
+import os
 
 from agents import llm, places, turns
 from knowledge import vectors
@@ -17,6 +18,7 @@ async def lifespan(scope, receive, send):
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
+            _wait_for_each_other()
             await asyncio.to_thread(_load)
             await turns.begin()
             await places.begin()
@@ -26,6 +28,20 @@ async def lifespan(scope, receive, send):
             await llm.close()
             await send({"type": "lifespan.shutdown.complete"})
             return
+
+
+def _wait_for_each_other() -> None:
+    """Let threads that wake wait for the one that runs: it holds the interpreter, without which they can do nothing.
+
+    Otherwise the kernel puts it aside for them, and back again when they find that out, nine times in a turn. Threads
+    begun from here on do the same. What an operator has set is left alone.
+    """
+    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+        return
+    try:
+        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except PermissionError:  # some containers forbid it
+        logger.info("threads are not scheduled as a batch")
 
 
 def _load() -> None:
