@@ -92,13 +92,14 @@ def drop_dedicated(database: Database, *, by: str) -> None:
 def drop_unused(database: Database, *, by: str) -> None:
     """The same on an operator's word, who may not know of a move. Raises Conflict also while one needs it."""
     moves = Move.objects.select_related("tenant")
+    # in this order: one that switches between the two is seen by one of them
+    if coming := moves.filter(Q(source=database) | Q(target=database), state__in=Move.UNDER_WAY).first():
+        raise Conflict(f"{coming.tenant} is being moved to or from “{database.name}”. See manage.py moves.")
     if kept := moves.filter(source=database, state=Move.State.RETAINED).first():
         raise Conflict(
             f"“{database.name}” keeps the old copy of {kept.tenant}, who can still be taken back. "
             f"It is dropped with that copy on {kept.retained_until:%-d %B %Y, %H:%M} UTC."
         )
-    if coming := moves.filter(Q(source=database) | Q(target=database), state__in=Move.UNDER_WAY).first():
-        raise Conflict(f"{coming.tenant} is being moved to or from “{database.name}”. See manage.py moves.")
     drop_dedicated(database, by=by)
 
 

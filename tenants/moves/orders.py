@@ -180,7 +180,6 @@ def finish(move: Move) -> Move:
         if Move.objects.filter(undoes=move, state__in=Move.UNDER_WAY).exists():
             raise Conflict(f"{move.tenant} is on its way back to this copy.")
         _verify_again(move)
-        move.error = ""  # of an earlier try
         remains.drop_old(move, Move.State.DONE)
     return move
 

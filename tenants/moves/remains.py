@@ -24,7 +24,7 @@ def drop_old(move: Move, state: str) -> None:
         if _is_nobodys(source):
             openings.drop_dedicated(source, by=move.ordered_by)
             move.source = None
-    move.state = state
+    move.state, move.error = state, ""  # an earlier try may have left one
     move.save(update_fields=["state", "source", "error"])
 
 
@@ -33,7 +33,7 @@ def is_kept(move: Move) -> bool:
     source = move.source
     if source is None or source.state == Database.State.DROPPING:
         return False
-    return schemas.owner_of(source, move.old_schema) == role_name(source.pk, move.tenant_id)
+    return schemas.owner_of(source, move.old_schema) is not None
 
 
 def give_up(move: Move, state: str, error: str) -> Move:

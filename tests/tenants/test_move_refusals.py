@@ -100,7 +100,8 @@ def test_of_go_back_and_finish_at_once_going_back_wins(acme, second):
         with exclusion.alone(back), pytest.raises(Conflict):
             orders.finish(move)
         assert running.run(back).state == "retained"
-        assert Move.objects.get(pk=move.pk).state == "rolled_back"
+        move.refresh_from_db()
+        assert (move.state, move.error) == ("rolled_back", "")
     with acting_for(acme):
         assert EndUser.objects.count() == 3
 
