@@ -1,5 +1,6 @@
 """Reading a streamed answer in the format of OpenAI's chat completions. Knows no network and no litellm."""
 
+import operator
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -92,39 +93,40 @@ class Answer:
     def take_events(self, payloads: list[bytes]) -> str:
         """Take the data of server-sent events; return the text they add. Raises OverflowError: too much."""
         texts = []
-        for payload in payloads:
-            if payload == b"[DONE]":
-                self.ended = True
-                continue
-            try:
-                self._take(orjson.loads(payload), texts)
-            except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError):
-                self.broken = True
-        text = "".join(texts)
-        if text:
-            self._count(len(text))
+        try:
+            for payload in payloads:
+                if payload == b"[DONE]":
+                    self.ended = True
+                    continue
+                try:
+                    texts.append(self._take(orjson.loads(payload)))
+                except (orjson.JSONDecodeError, AttributeError, TypeError, LookupError):
+                    self.broken = True
+        finally:  # what is too much was paid for, too
+            text = "".join(texts)
             self.text_bytes += len(text.encode("utf-8", "replace"))
+        self._count(len(text))
         return text
 
-    def _take(self, chunk: dict, texts: list[str]) -> None:
-        """Take one ``chat.completion.chunk``."""
+    def _take(self, chunk: dict) -> str:
+        """Take one ``chat.completion.chunk``; return the text it adds."""
         if chunk.get("error"):
             self.broken = True
         self.reported = chunk.get("usage") or self.reported
+        text = ""
         for choice in chunk.get("choices") or ():
             if choice.get("index"):  # only one answer was asked for
                 continue
             delta = choice.get("delta") or {}
-            if content := delta.get("content"):
-                texts.append("" + content)  # TypeError: it is no text
-            if refusal := delta.get("refusal"):
-                texts.append("" + refusal)
+            text += (delta.get("content") or "") + (delta.get("refusal") or "")
             for part in delta.get("tool_calls") or ():
                 self._take_call(part)
-            self.reason = choice.get("finish_reason") or self.reason
+            if reason := choice.get("finish_reason"):
+                self.reason = "" + reason  # TypeError: it is no word
+        return text
 
     def _take_call(self, part: dict) -> None:
-        call = self._calls.setdefault(part.get("index") or 0, {"id": "", "name": "", "arguments": ""})
+        call = self._calls.setdefault(operator.index(part.get("index") or 0), {"id": "", "name": "", "arguments": ""})
         function = part.get("function") or {}
         call["id"] = part.get("id") or call["id"]
         call["name"] = function.get("name") or call["name"]
@@ -151,7 +153,7 @@ class Answer:
 
     def usage(self, estimated_input: Callable[[], int]) -> Usage:
         """What the provider reported, or an estimate where it said nothing or nothing believable."""
-        reported = self.reported or {}
+        reported = self.reported if isinstance(self.reported, dict) else {}
         given, made = _tokens(reported, "prompt_tokens"), _tokens(reported, "completion_tokens")
         details = reported.get("prompt_tokens_details")
         cached = _tokens(details, "cached_tokens") if isinstance(details, dict) else None
