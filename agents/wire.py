@@ -25,6 +25,10 @@ class BadFrame(PlatformError):
     code, status = "bad_frame", 400
 
 
+# More than anything that is counted here; beyond 64 bits, neither database nor JSON could follow
+Number = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
 class _Frame(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -33,8 +37,8 @@ class Cursor(_Frame):
     """How far a client has followed a running turn: ``n`` is the last event it has seen of that attempt."""
 
     turn: UUID
-    attempt: int = Field(ge=1)
-    n: int = Field(ge=0)
+    attempt: Annotated[Number, Field(ge=1)]
+    n: Number
 
 
 class Hello(_Frame):
@@ -44,7 +48,7 @@ class Hello(_Frame):
     ticket: str = Field(default="", max_length=200)
     token: str = Field(default="", max_length=400)
     conversation: UUID | None = None  # none: the visitor's open conversation, or a new one
-    seq: int = Field(default=0, ge=0)  # the last durable event the client has
+    seq: Number = 0  # the last durable event the client has
     turn: Cursor | None = None
 
 
@@ -74,7 +78,7 @@ class Read(_Frame):
     """The end user has seen everything up to ``seq``."""
 
     type: Literal["read"]
-    seq: int = Field(ge=0)
+    seq: Number
 
 
 class Feedback(_Frame):
@@ -95,7 +99,7 @@ class History(_Frame):
     """Ask for up to ``limit`` messages older than ``before``."""
 
     type: Literal["history"]
-    before: int = Field(ge=1)
+    before: Annotated[Number, Field(ge=1)]
     limit: int = Field(default=50, ge=1, le=50)
 
 
@@ -323,8 +327,17 @@ DURABLE = (Accepted, TurnFinished, MessageEvent, StateEvent)  # in Postgres, by 
 
 
 def as_json(events: list[Event]) -> bytes:
-    """What EVENTS reads. orjson touches much less memory than pydantic's union, whose is cold after every sleep."""
-    return orjson.dumps(events, default=vars, option=orjson.OPT_UTC_Z)
+    """What EVENTS reads, as EVENTS would write it.
+
+    pydantic's union needs much memory for that, which is cold after every sleep; orjson little.
+    """
+    return orjson.dumps(events, default=_fields, option=orjson.OPT_UTC_Z)
+
+
+def _fields(value: BaseModel) -> dict:
+    if isinstance(value, BaseModel):
+        return value.__dict__
+    raise TypeError(type(value).__name__)
 
 
 def server_frame(events: list[Event]) -> str:
