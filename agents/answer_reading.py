@@ -22,17 +22,12 @@ BEAT_SECONDS = 0.04  # many answers are read on one beat: what one read brings i
 _reading = 0  # answers that are being read
 
 
-def is_openai_shaped(response) -> bool:
-    """Whether its bytes are OpenAI's events. response: as for ``raw_body``."""
-    return getattr(response, "custom_llm_provider", None) in OPENAI_SHAPED
-
-
 def raw_body(response):
     """What gives the bytes under litellm's stream, if they are OpenAI's events and litellm still lets us at them.
 
     response  litellm's stream, or the body that it would read
     """
-    if not is_openai_shaped(response):
+    if response.custom_llm_provider not in OPENAI_SHAPED:
         return None
     raw = getattr(response.completion_stream, "response", None)
     return raw if hasattr(raw, "aiter_bytes") else None

@@ -21,7 +21,7 @@ from uuid import uuid4
 
 from django.conf import settings
 
-from agents import answer_reading, offline, retry_after, slow_reading
+from agents import answer_reading, offline, retry_after
 from agents.answer import Answer, Finish, ToolCall, Usage, tokens_in
 from agents.errors import ModelRefused, ModelUnavailable
 from platform_site.errors import PlatformError
@@ -139,8 +139,6 @@ async def stream(request: Request, *, first_by: float = math.inf) -> AsyncIterat
     answer, failure, deadlines = Answer(), None, _Deadlines(first_by)
     response = await _open(request, deadlines)
     raw = answer_reading.raw_body(response)
-    if raw is None and answer_reading.is_openai_shaped(response):
-        await slow_reading.say()
     texts = answer_reading.from_body(raw, answer) if raw else answer_reading.from_chunks(response, answer)
     try:
         while not answer.ended:

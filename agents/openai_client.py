@@ -25,6 +25,8 @@ from litellm.llms.custom_httpx.http_handler import AsyncHTTPHandler, get_ssl_con
 from openai import APIConnectionError, APITimeoutError, AsyncOpenAI, AsyncStream
 from openai.types.chat import ChatCompletionChunk
 
+from agents import slow_reading
+
 LOST = (aiohttp.ClientError, HttpProcessingError, OSError)  # TimeoutError is one of the last: it is caught before
 OF_THE_LINE = {"content-encoding", "content-length", "transfer-encoding"}  # headers; aiohttp has dealt with them
 REFUSAL_BYTES = 64 * 1024
@@ -34,7 +36,10 @@ _UNUSED = httpx.AsyncClient(transport=httpx.AsyncBaseTransport())
 
 
 class Body:
-    """A streamed answer: as much of the SDK's raw response and its stream, and of httpx's response, as is read."""
+    """A streamed answer: as much of the SDK's raw response and its stream, and of httpx's response, as is read.
+
+    Whoever reads it says how long it may take: nothing here does.
+    """
 
     def __init__(self, client: AsyncOpenAI, response: aiohttp.ClientResponse):
         self._client, self._answer = client, response
@@ -44,10 +49,12 @@ class Body:
     def parse(self) -> "Body":
         return self
 
-    def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
+    async def __aiter__(self) -> AsyncIterator[ChatCompletionChunk]:
         """The SDK's stream, for a litellm that does not show us the body."""
+        await slow_reading.say()
         body = httpx.Response(self._answer.status, content=self.aiter_bytes())
-        return aiter(AsyncStream(cast_to=ChatCompletionChunk, response=body, client=self._client))
+        async for chunk in AsyncStream(cast_to=ChatCompletionChunk, response=body, client=self._client):
+            yield chunk
 
     # --- what agents.answer_reading reads, of it or of litellm's stream around it
 

@@ -27,7 +27,7 @@ MOST = 1024  # of about 5 KB each, and twice the tools
 
 
 class _Answered(BaseException):
-    """The provider has begun to answer, and nothing is left for litellm to do. Exceptions litellm would deal with."""
+    """The provider has begun to answer, and nothing is left for litellm to do, which would catch an Exception."""
 
     def __init__(self, body):
         self.body = body
@@ -44,6 +44,7 @@ class _Kind:
     noted: dict  # of those, what litellm's stream asks for
 
     async def call(self, arguments: dict, messages: list[dict]):
+        """litellm's stream, or the body, which leaves litellm's handler by an exception: it knows no other way out."""
         client, notes = arguments["client"], arguments["litellm_logging_obj"]
         user = {"user": arguments["user"]} if "user" in self.parameters else {}
         parameters, settings = self.parameters | user, self.settings | {"api_key": client.api_key}
@@ -115,9 +116,9 @@ def _brief(handler):
     if not hasattr(timed, "__wrapped__"):
         return handler
 
-    async def request(itself, **named):
-        headers, response = await timed.__wrapped__(itself, **named)
-        if answer_reading.raw_body(response):
+    async def request(*args, **named):
+        headers, response = await timed.__wrapped__(*args, **named)
+        if hasattr(response, "aiter_bytes") and answer_reading.raw_body(response):
             raise _Answered(response)
         return headers, response
 

@@ -18,10 +18,10 @@ _said_at = -AGAIN_SECONDS
 async def say() -> None:
     """Log it, and show it on the operators' first page; at most once in AGAIN_SECONDS."""
     global _said_at
-    from metering.attention import SLOW_READING_KEY  # with the models, which agents.llm does without
-
     if time.monotonic() - _said_at < AGAIN_SECONDS:
         return
+    from metering.attention import SLOW_READING_KEY  # with the models, which agents.llm does without
+
     _said_at = time.monotonic()
     installed = version("litellm")
     logger.warning("answers are read by litellm's iterator", extra={"litellm": installed})

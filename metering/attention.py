@@ -17,7 +17,7 @@ from tenants.models import Database, DomainClaim, Move, Tenant
 STUCK_AFTER = timedelta(minutes=10)
 FAILED_WITHIN = timedelta(days=1)
 SHOWN = 10
-SLOW_READING_KEY = system_key("models", "slow reading")  # the version of a litellm whose answers are read by itself
+SLOW_READING_KEY = system_key("models", "slow reading")  # the version of a litellm that reads our answers itself
 
 
 @dataclass(frozen=True)

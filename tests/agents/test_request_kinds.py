@@ -27,6 +27,11 @@ CONVERSATION = [
 ]
 MODELS = ["m", "gpt-4o-mini", "gpt-4.1", "gpt-5", "gpt-5-mini", "gpt-5-search-api", "o3-mini", "o1", "ft:gpt-4o:us::1"]
 
+NO_ROOM = (
+    "Could not finish the message because max_tokens or model output limit was reached. "
+    "Please try again with higher max_tokens."
+)
+
 
 class Counting:
     """litellm, how often it worked a request out, and what it is to do with the coroutine."""
@@ -135,6 +140,15 @@ async def test_operators_are_told_of_a_litellm_that_hides_the_body(server, count
         assert await asyncio.to_thread(in_thread, told) == ["Slow"]
     finally:
         store.client().delete(attention.SLOW_READING_KEY)
+    assert await asyncio.to_thread(in_thread, told) == []
+
+
+async def test_operators_are_told_nothing_of_an_answer_that_litellm_makes_up(server, counting, monkeypatch):
+    monkeypatch.setattr(slow_reading, "_said_at", -math.inf)
+    for _ in range(2):
+        server.script(Reply(status=400, why=NO_ROOM))
+        given = [event async for event in llm.stream(question(server, "gpt-5"))]
+        assert given[-1].reason == "length"
     assert await asyncio.to_thread(in_thread, told) == []
 
 

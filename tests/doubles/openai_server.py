@@ -38,6 +38,7 @@ class Reply:
     done: bool = True
     usage: dict | bool = True  # a dict is sent as it is
     status: int = 200
+    why: str = ""  # what a refusal says
     retry_after: str = ""
     gzipped: bool = False  # a refusal
     endless: bool = False  # a refusal that says more and more
@@ -122,6 +123,7 @@ class Server:
         reply = self._reply(_last_user_text(body))
         if reply.status != 200:
             error = openai_bodies.error(reply.status, headers.get("authorization", ""))
+            error["error"]["message"] = reply.why or error["error"]["message"]
             if reply.endless:
                 return await _endless(writer, reply.status)
             return _json(writer, reply.status, error, reply.retry_after, gzipped=reply.gzipped)
