@@ -36,12 +36,13 @@ def _wait_for_each_other() -> None:
     Otherwise the kernel puts it aside for them, and back again when they find that out, nine times in a turn. Threads
     begun from here on do the same. What an operator has set is left alone.
     """
-    if not hasattr(os, "SCHED_BATCH") or os.sched_getscheduler(0) != os.SCHED_OTHER:
+    if not hasattr(os, "SCHED_BATCH"):
         return
     try:
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
-    except PermissionError:  # some containers forbid it
-        logger.info("threads are not scheduled as a batch")
+        if os.sched_getscheduler(0) == os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    except OSError as error:  # some containers forbid it
+        logger.info("threads are not scheduled as a batch", extra={"error": type(error).__name__})
 
 
 def _load() -> None:
