@@ -33,6 +33,11 @@ class _Line(RedisSingleShardConnection):
         if self._redis is None:
             super()._ensure_redis()
             self._subscribe_anew, self._pubsub.on_connect = self._pubsub.on_connect, self._on_connect
+            self._hear, self._pubsub.get_message = self._pubsub.get_message, self._get_message
+
+    async def _get_message(self, **how):
+        with _as_broken():  # the receiver tries again, and logs what else it meets as a fault
+            return await self._hear(**how)
 
     async def _on_connect(self, connection):
         await self._subscribe_anew(connection)
@@ -43,7 +48,10 @@ class _Line(RedisSingleShardConnection):
 
 @contextmanager
 def _as_broken() -> Iterator[None]:
-    """Where another task has just found the line broken, the client writes to what is no longer there."""
+    """Where another task has just found the line broken, or makes it anew, the client meets what it leaves half done.
+
+    It writes to what is no longer there, or reads what the other reads already.
+    """
     try:
         yield
     except (AttributeError, RuntimeError) as error:

@@ -5,6 +5,7 @@ from uuid import uuid4
 
 import pytest
 from channels.layers import channel_layers
+from redis.asyncio.client import PubSub
 
 from agents.others import Others
 from tenants import store
@@ -109,3 +110,15 @@ async def test_a_socket_alone_in_its_conversation_sends_no_hints_until_another_c
             assert not await asyncio.to_thread(hints)
             async with browser.socket(hello={"conversation": one.ready["conversation"], "seq": finished["seq"]}):
                 assert await asyncio.to_thread(hints)
+
+
+async def test_a_line_that_two_make_anew_at_once_is_one_that_broke_and_no_fault(layer, caplog, monkeypatch):
+    async def busy(*_, **__):
+        raise RuntimeError("read() called while another coroutine is already waiting for incoming data")
+
+    monkeypatch.setattr(PubSub, "get_message", busy)
+    await layer.group_add("group", await layer.new_channel())
+    async with asyncio.timeout(5):
+        while not (said := [record for record in caplog.records if record.name == "channels_redis.pubsub"]):
+            await asyncio.sleep(0.05)
+    assert not [record for record in said if record.exc_info and record.exc_info[0] is RuntimeError]
