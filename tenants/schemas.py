@@ -33,9 +33,10 @@ def drop(database: Database, schema: str, role: str = "") -> None:
     """
     alias = databases.ensure_provision_alias(database)
     with transaction.atomic(using=alias), connections[alias].cursor() as cursor:
-        owner = _owner(cursor, schema)
-        if owner and role in ("", owner):
-            cursor.execute(f"set local role {owner}")
+        cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [schema])
+        owner = cursor.fetchone()
+        if owner and role in ("", *owner):
+            cursor.execute(f"set local role {owner[0]}")
             cursor.execute(f"drop schema {schema} cascade")
             cursor.execute("reset role")
         if role:
@@ -53,18 +54,7 @@ def _drop_role(cursor, role: str) -> None:
         cursor.execute(f"drop role {role}")
 
 
-def owner_of(database: Database, schema: str) -> str | None:
-    """The role whose schema it is; None where there is no such schema."""
-    with connections[databases.ensure_provision_alias(database)].cursor() as cursor:
-        return _owner(cursor, schema)
-
-
 def is_there(cursor, schema: str) -> bool:
     """Whether the cursor's database holds this schema."""
-    return _owner(cursor, schema) is not None
-
-
-def _owner(cursor, schema: str) -> str | None:
-    cursor.execute("select pg_get_userbyid(nspowner) from pg_namespace where nspname = %s", [schema])
-    found = cursor.fetchone()
-    return found and found[0]
+    cursor.execute("select 1 from pg_namespace where nspname = %s", [schema])
+    return cursor.fetchone() is not None

@@ -1,11 +1,11 @@
 """Requests whose parameters litellm has worked out before: the same bodies, and nothing of the request before them."""
 
 import asyncio
-import math
+import pkgutil
 
 import pytest
 
-from agents import llm, slow_reading
+from agents import llm
 from agents.errors import ModelRefused, ModelUnavailable
 from agents.llm import Request
 from agents.request_kinds import HANDLER, MOST, Kinds
@@ -128,23 +128,37 @@ async def test_the_body_of_a_known_kind_is_read_without_litellms_wrapper(server,
     assert counting.count == 1
 
 
-async def test_operators_are_told_of_a_litellm_that_hides_the_body(server, counting, monkeypatch):
-    monkeypatch.setattr("agents.openai_client.Body.response", None)
-    monkeypatch.setattr(slow_reading, "_said_at", -math.inf)
-    requests = [question(server, messages=[{"role": "user", "content": f"[[say=answer {n}]]"}]) for n in range(3)]
-    for n, request in enumerate(requests):
+def hiding(wrapper):
+    """litellm's stream as of a litellm that keeps the body to itself, behind an iterator of its own."""
+
+    def stream(completion_stream, **named):
+        return wrapper(completion_stream=(chunk async for chunk in completion_stream), **named)
+
+    return stream
+
+
+@pytest.fixture
+def untold():
+    """Nothing was told, whatever other tests did."""
+    store.client().delete(attention.SLOW_READING_KEY)
+    yield
+    store.client().delete(attention.SLOW_READING_KEY)
+
+
+async def test_operators_are_told_of_a_litellm_that_hides_the_body(server, counting, untold, monkeypatch, caplog):
+    counting.change = wrapped
+    name = "litellm.llms.openai.openai.CustomStreamWrapper"
+    monkeypatch.setattr(name, hiding(pkgutil.resolve_name(name.replace(".Custom", ":Custom"))))
+    for n in range(3):
+        request = question(server, messages=[{"role": "user", "content": f"[[say=answer {n}]]"}])
         given = [event async for event in llm.stream(request)]
         assert "".join(event.text for event in given if isinstance(event, llm.Delta)) == f"answer {n}"
         assert given[-1].reason == "stop"
-    try:
-        assert await asyncio.to_thread(in_thread, told) == ["Slow"]
-    finally:
-        store.client().delete(attention.SLOW_READING_KEY)
-    assert await asyncio.to_thread(in_thread, told) == []
+    assert await asyncio.to_thread(in_thread, told) == ["Slow"]
+    assert caplog.text.count("read by litellm's iterator") == 1
 
 
-async def test_operators_are_told_nothing_of_an_answer_that_litellm_makes_up(server, counting, monkeypatch):
-    monkeypatch.setattr(slow_reading, "_said_at", -math.inf)
+async def test_operators_are_told_nothing_of_an_answer_that_litellm_makes_up(server, counting, untold):
     for _ in range(2):
         server.script(Reply(status=400, why=NO_ROOM))
         given = [event async for event in llm.stream(question(server, "gpt-5"))]
