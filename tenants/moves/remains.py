@@ -3,7 +3,7 @@
 import logging
 
 import psycopg
-from django.db import DatabaseError
+from django.db import DatabaseError, connections
 
 from platform_site.errors import PlatformError
 from tenants import databases, openings, schemas
@@ -33,7 +33,8 @@ def is_kept(move: Move) -> bool:
     source = move.source
     if source is None or source.state == Database.State.DROPPING:
         return False
-    return schemas.owner_of(source, move.old_schema) is not None
+    with connections[databases.ensure_provision_alias(source)].cursor() as cursor:
+        return schemas.is_there(cursor, move.old_schema)
 
 
 def give_up(move: Move, state: str, error: str) -> Move:
