@@ -52,4 +52,4 @@ async def _events(tenant: TenantRef, opened: Opened, seen: wire.Cursor | None) -
 def _block(event) -> str:
     number = f"{event.turn}:{event.attempt}:{event.n}" if isinstance(event, wire.NUMBERED) else ""
     identifier = f"id: {number}\n" if number else ""
-    return f"event: {event.type}\n{identifier}data: {event.model_dump_json()}\n\n"
+    return f"event: {event.type}\n{identifier}data: {wire.as_json(event).decode()}\n\n"

@@ -326,8 +326,8 @@ NUMBERED = (Waiting, Delta, ToolStarted, ToolFinished, Citations)  # within a tu
 DURABLE = (Accepted, TurnFinished, MessageEvent, StateEvent)  # in Postgres, by ``seq`` of the conversation
 
 
-def as_json(events: list[Event]) -> bytes:
-    """What EVENTS reads, as EVENTS would write it.
+def as_json(events: Event | list[Event]) -> bytes:
+    """As pydantic would write it; EVENTS reads a list of them.
 
     pydantic's union needs much memory for that, which is cold after every sleep; orjson little.
     """
