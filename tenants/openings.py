@@ -2,7 +2,8 @@
 
 They are opened on our own server, that of DATABASE_PROVISION_URL, or beside a database that an operator marked
 `may_create`; our provisioning login must exist there with the same password. A run that was killed leaves a row in
-state `opening`; the next one for the same purpose finishes it. All names derive from the row's id. Platform work.
+state `opening`; the next one for the same purpose finishes it. All names derive from the row's id; they travel as
+quoted identifiers and literals, because such statements take no parameters. Platform work.
 """
 
 import logging

@@ -207,6 +207,7 @@ def _finished(move: Move) -> bool:
     try:
         finish(move)
     except (PlatformError, DatabaseError, psycopg.Error) as error:
+        # a refusal or a server that is away says all in its text; a trace of ours would add nothing
         logger.error("old copy not dropped", extra={"move": str(move.pk), "error": str(error)})  # noqa: TRY400
         return False
     return True
@@ -219,7 +220,7 @@ def _ended(move: Move) -> Move:
         move.refresh_from_db()
         if move.state not in Move.UNDER_WAY:
             return move
-        time.sleep(0.1)
+        time.sleep(0.1)  # the mover looks between two pieces of work, and tells nobody; only commands wait here
     raise Conflict("This move is about to switch and cannot be cancelled any more, or its process hangs. Look again.")
 
 
